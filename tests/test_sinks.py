@@ -1,0 +1,346 @@
+"""Sinks: what they write is read back with the parsers that its users have, also after errors and full disks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.errors import InputError, SinkError
+from transpose_sdk.media.files import FileSink
+from transpose_sdk.media.sinks import (
+    CocoSink,
+    CsvSink,
+    ImageSink,
+    JsonLinesSink,
+    JsonSink,
+    MotSink,
+    OpenPoseSink,
+    VideoSink,
+)
+from transpose_sdk.media.sources import open_source
+from transpose_sdk.poses import Poses
+from transpose_sdk.skeletons import COCO17
+
+
+@dataclass(frozen=True)
+class StillFrame:
+    """A frame as a stream gives it."""
+
+    index: int
+    time: float
+    image: np.ndarray
+    poses: Poses
+
+
+def frame(index: int, people: int = 2, size: tuple[int, int] = (64, 48), fps: float = 10.0) -> StillFrame:
+    """A frame with people whose numbers all differ; those of odd frames are tracked."""
+    rng = np.random.default_rng(index)
+    width, height = size
+    poses = Poses(
+        keypoints=(rng.random((people, 17, 2)) * [width, height]).astype(np.float32),
+        scores=rng.random((people, 17)).astype(np.float32),
+        boxes=np.tile(np.float32([4.25, 5, 20, 30]), (people, 1)),
+        person_scores=np.linspace(0.9, 0.5, people).astype(np.float32),
+        skeleton=COCO17,
+        track_ids=np.arange(people) + 7 if index % 2 else None,
+    )
+    return StillFrame(index, index / fps, np.full((height, width, 3), 90, np.uint8), poses)
+
+
+def json_sink(path: Path) -> JsonSink:
+    return JsonSink(path, source="clip.mp4", model={"name": "tp_m"}, skeleton=COCO17)
+
+
+def test_json_holds_the_schema(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "out.json"  # missing folders are created
+    with json_sink(path) as sink:
+        for index in range(4):
+            sink.write(frame(index, people=index))
+    document = json.loads(path.read_text())
+    assert list(document) == ["schema", "source", "model", "skeleton", "frames"]
+    assert document["schema"] == "transpose-sdk/poses/1"
+    assert (document["source"], document["model"]) == ({"name": "clip.mp4"}, {"name": "tp_m"})
+    assert document["skeleton"]["names"] == list(COCO17.names)
+    assert [tuple(edge) for edge in document["skeleton"]["edges"]] == list(COCO17.edges)
+    assert [entry["index"] for entry in document["frames"]] == [0, 1, 2, 3]
+    assert [len(entry["people"]) for entry in document["frames"]] == [0, 1, 2, 3]
+    entry, given = document["frames"][3], frame(3, people=3)
+    assert entry["time"] == pytest.approx(0.3)
+    assert [person["track_id"] for person in entry["people"]] == [7, 8, 9]
+    assert document["frames"][2]["people"][0]["track_id"] is None
+    for person, keypoints, scores in zip(entry["people"], given.poses.keypoints, given.poses.scores, strict=True):
+        assert person["box"] == [4.25, 5, 20, 30]
+        np.testing.assert_allclose(np.array(person["keypoints"])[:, :2], keypoints, atol=0.0051)
+        np.testing.assert_allclose(np.array(person["keypoints"])[:, 2], scores, atol=0.000051)
+
+
+@pytest.mark.parametrize(("make", "name"), [(json_sink, "out.json"), (CocoSink, "out.json")])
+def test_json_can_be_parsed_after_every_frame(tmp_path: Path, make: Callable[[Path], FileSink], name: str) -> None:
+    path = tmp_path / name
+    path.write_text("an older and longer file\n" * 200)
+    sink = make(path)
+    sizes = [len(path.read_bytes())]
+    for index in range(5):
+        json.loads(path.read_text())
+        sink.write(frame(index))
+        sizes.append(len(path.read_bytes()))
+    document = json.loads(path.read_text())
+    assert len(document if isinstance(document, list) else document["frames"]) == (10 if make is CocoSink else 5)
+    assert sizes == sorted(set(sizes))
+    sink.close()
+    sink.close()  # twice is harmless
+
+
+def test_an_exception_in_the_block_leaves_whole_files(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="in the middle"),
+        json_sink(tmp_path / "a.json") as one,
+        CocoSink(tmp_path / "b.json") as two,
+        VideoSink(tmp_path / "c.mp4", 10) as three,
+    ):
+        for index in range(3):
+            for sink in (one, two, three):
+                sink.write(frame(index))
+        raise RuntimeError("in the middle")
+    assert len(json.loads((tmp_path / "a.json").read_text())["frames"]) == 3
+    assert len(json.loads((tmp_path / "b.json").read_text())) == 6
+    assert len(list(open_source(tmp_path / "c.mp4"))) == 3
+
+
+@contextmanager
+def file_size_limit(limit: int) -> Iterator[None]:
+    """Files of this process cannot grow past `limit` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _json_frames(path: Path) -> int:
+    return len(json.loads(path.read_text())["frames"])
+
+
+def _coco_frames(path: Path) -> int:
+    return len({entry["image_id"] for entry in json.loads(path.read_text())})
+
+
+def _line_frames(path: Path) -> int:
+    return len([json.loads(line) for line in path.read_text().splitlines()])
+
+
+def _csv_frames(path: Path) -> int:
+    rows = list(csv.DictReader(path.open()))
+    assert len(rows) % 34 == 0  # only whole frames of two people
+    return len(rows) // 34
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(json_sink, _json_frames), (CocoSink, _coco_frames), (JsonLinesSink, _line_frames), (CsvSink, _csv_frames)],
+)
+def test_a_full_disk_keeps_the_frames_before(
+    tmp_path: Path, make: Callable[[Path], FileSink], count: Callable[[Path], int]
+) -> None:
+    path, written = tmp_path / "out", 0
+    with pytest.raises(SinkError, match=str(path)), make(path) as sink, file_size_limit(16_000):
+        for index in range(1000):
+            sink.write(frame(index))
+            written += 1
+    assert 2 <= written < 100
+    assert count(path) == written
+
+
+def test_json_lines_go_to_files_and_streams(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with JsonLinesSink(tmp_path / "out.jsonl") as file, JsonLinesSink(stream) as pipe:
+        for index in range(3):
+            file.write(frame(index))
+            pipe.write(frame(index))
+    assert stream.getvalue() == (tmp_path / "out.jsonl").read_bytes()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["index"], line["time"], len(line["people"])) for line in lines] == [
+        (0, 0, 2),
+        (1, 0.1, 2),
+        (2, 0.2, 2),
+    ]
+
+
+def test_csv_has_one_row_a_joint(tmp_path: Path) -> None:
+    with CsvSink(tmp_path / "out.csv") as sink:
+        for index, people in enumerate((2, 0, 1, 1)):
+            sink.write(frame(index, people))
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
+    assert len(rows) == 4 * 17
+    assert list(rows[0]) == ["frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score"]
+    assert [row["keypoint"] for row in rows[:17]] == list(COCO17.names)
+    assert {(row["frame"], row["person"], row["track_id"]) for row in rows} == {
+        ("0", "0", ""), ("0", "1", ""), ("2", "0", ""), ("3", "0", "7"),
+    }  # fmt: skip
+    given = frame(3, 1).poses
+    assert float(rows[-1]["x"]) == pytest.approx(given.keypoints[0, -1, 0], abs=0.0051)
+    assert float(rows[-1]["score"]) == pytest.approx(given.scores[0, -1], abs=0.000051)
+
+
+def test_coco_results_load_in_pycocotools(tmp_path: Path) -> None:
+    coco_api = pytest.importorskip("pycocotools.coco", reason="pycocotools comes with the train extra")
+    with CocoSink(tmp_path / "out.json") as sink:
+        for index, people in enumerate((0, 2, 1)):
+            sink.write(frame(index, people))
+    truth = coco_api.COCO()
+    truth.dataset = {
+        "images": [{"id": index} for index in range(3)],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [],
+    }
+    truth.createIndex()
+    results = truth.loadRes(str(tmp_path / "out.json"))
+    assert sorted(entry["image_id"] for entry in results.anns.values()) == [1, 1, 2]
+    assert all(len(entry["keypoints"]) == 51 for entry in results.anns.values())
+
+
+def test_openpose_files(tmp_path: Path) -> None:
+    with OpenPoseSink(tmp_path / "poses", stem="walk") as sink:
+        sink.write(frame(0, 0))
+        sink.write(frame(12, 1))
+        sink.write(frame(13, 2))
+    names = sorted(path.name for path in (tmp_path / "poses").iterdir())
+    assert names == [f"walk_{index:012d}_keypoints.json" for index in (0, 12, 13)]
+    documents = [json.loads((tmp_path / "poses" / name).read_text()) for name in names]
+    assert [len(document["people"]) for document in documents] == [0, 1, 2]
+    person = documents[2]["people"][1]
+    assert person["person_id"] == [8]
+    assert documents[1]["people"][0]["person_id"] == [-1]
+    np.testing.assert_allclose(
+        np.reshape(person["pose_keypoints_2d"], (17, 3))[:, :2], frame(13, 2).poses.keypoints[1], atol=0.0051
+    )
+
+
+def test_mot_text(tmp_path: Path) -> None:
+    with MotSink(tmp_path / "out.txt") as sink:
+        sink.write(frame(0, 1))
+        sink.write(frame(1, 2))
+    table = np.loadtxt(tmp_path / "out.txt", delimiter=",")
+    assert table.shape == (3, 10)
+    np.testing.assert_allclose(table[:, :2], [[1, -1], [2, 7], [2, 8]])  # frames count from 1
+    np.testing.assert_allclose(table[:, 2:7], [[4.25, 5, 20, 30, s] for s in (0.9, 0.9, 0.5)], atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".MOV"])
+def test_video_is_read_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    with VideoSink(path, 10.0, PoseAnnotator(min_score=0)) as sink:
+        for index in range(6):
+            sink.write(frame(index))
+    with open_source(path) as source:
+        assert source.fps == pytest.approx(10)
+        assert source.size == (64, 48)
+        frames = list(source)
+    assert len(frames) == 6
+    assert all(np.ptp(picture.image) > 100 for picture in frames)  # a skeleton on even grey
+
+
+@pytest.mark.parametrize(
+    ("times", "fps", "pictures"),
+    [
+        ([0.0, 0.1, 0.2], 10.0, 3),
+        ([5.0, 5.1, 5.2], 10.0, 3),  # the first frame sets the zero
+        ([0.0, 0.1, 0.5, 0.6], 10.0, 7),  # late frames are waited for
+        ([0.0, 0.1, 0.11, 0.12, 0.4], 10.0, 5),  # early ones are all kept and caught up with
+        ([0.0, 3600.0], 10.0, 52),  # a long gap is not an hour of stills
+    ],
+)
+def test_video_keeps_the_pace(tmp_path: Path, times: list[float], fps: float, pictures: int) -> None:
+    with VideoSink(tmp_path / "out.avi", fps) as sink:
+        for index, time in enumerate(times):
+            still = frame(index)
+            sink.write(StillFrame(index, time, still.image, still.poses))
+    assert len(list(open_source(tmp_path / "out.avi"))) == pictures
+
+
+def test_video_takes_frames_of_changing_size(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "out.avi", 10) as sink:
+        for index, size in enumerate([(64, 48), (128, 96), (30, 48), (65, 49)]):
+            sink.write(frame(index, people=0, size=size))
+    frames = [picture.image for picture in open_source(tmp_path / "out.avi")]
+    assert [picture.shape for picture in frames] == [(48, 64, 3)] * 4
+    assert (frames[1] > 60).all()  # the same shape fills the picture
+    assert (frames[2][:, :10] < 30).all()  # a narrow one gets black sides
+    assert (frames[2][:, 30:34] > 60).all()
+
+
+def test_video_without_frames_leaves_no_file(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "out.mp4"):
+        pass
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_damaged_video_is_reported(tmp_path: Path) -> None:
+    """OpenCV does not tell that writes fail; the finished file shows it."""
+    with (
+        pytest.raises(SinkError, match="is damaged"),
+        file_size_limit(2000),
+        VideoSink(tmp_path / "out.mp4", 10) as sink,
+    ):
+        for index in range(20):
+            sink.write(frame(index))
+
+
+def test_images(tmp_path: Path) -> None:
+    with ImageSink(tmp_path / "one.png") as single:
+        single.write(frame(0))
+        with pytest.raises(SinkError, match="one image"):
+            single.write(frame(1))
+    with ImageSink(tmp_path / "many") as numbered, ImageSink(tmp_path / "named", ["a.png", "b.jpg"]) as named:
+        for index in range(2):
+            numbered.write(frame(index))
+            named.write(frame(index))
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*g"))
+    assert written == ["many/000000.jpg", "many/000001.jpg", "named/a.png", "named/b.jpg", "one.png"]
+    still = frame(0)
+    np.testing.assert_array_equal(
+        cv2.imread(str(tmp_path / "one.png")), PoseAnnotator().annotate(still.image, still.poses)
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        json_sink,
+        JsonLinesSink,
+        CsvSink,
+        CocoSink,
+        OpenPoseSink,
+        MotSink,
+        ImageSink,
+        lambda path: VideoSink(path / "x.mp4"),
+    ],
+)
+def test_unwritable_places_are_named(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    (tmp_path / "file").write_text("a file where a folder is needed")
+    with pytest.raises(SinkError, match=str(tmp_path / "file" / "out")):
+        make(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("make", [lambda: VideoSink("out.gif"), lambda: VideoSink("out"), lambda: ImageSink("out.gif")])
+def test_unknown_suffixes_are_named(make: Callable[[], Any]) -> None:
+    with pytest.raises(SinkError, match="expected"):
+        make()
+
+
+def test_bad_rate(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="fps"):
+        VideoSink(tmp_path / "out.mp4", -1)

@@ -1,0 +1,288 @@
+"""Sources: frames, indices and times of files, folders, globs, streams and arrays, and the errors of bad ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import pytest
+
+from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.media.frames import FrameClock, Source
+from transpose_sdk.media.sources import open_source
+from transpose_sdk.media.video import CaptureSource
+
+FPS = 12.5
+
+
+def grey_level(index: int) -> int:
+    """The grey of frame `index` of the clip, far enough apart to survive compression."""
+    return 20 + 12 * index
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 15 frames of 64x48 px at 12.5 fps, each of its own grey."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (64, 48))
+    for index in range(15):
+        writer.write(np.full((48, 64, 3), grey_level(index), np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images named without leading zeros, one of them grey and one with alpha, and a file that is no image."""
+    for index, shape in ((2, (8, 10, 3)), (10, (8, 10)), (1, (8, 10, 4))):
+        cv2.imwrite(str(tmp_path / f"shot_{index}.png"), np.full(shape, grey_level(index), np.uint8))
+    (tmp_path / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "indices"),
+    [
+        ({}, range(15)),
+        ({"start": 4}, range(4, 15)),
+        ({"stop": 3}, range(3)),
+        ({"stride": 4}, range(0, 15, 4)),
+        ({"start": 3, "stop": 11, "stride": 3}, range(3, 11, 3)),
+        ({"stop": 99}, range(15)),  # a stop past the end is the end
+        ({"start": 99}, range(0)),  # a start past the end gives nothing, like a slice
+    ],
+)
+def test_video_frames_are_those_of_a_slice(clip: Path, options: dict[str, int], indices: range) -> None:
+    with open_source(clip, **options) as source:
+        assert isinstance(source, Source)
+        assert (source.kind, source.size, source.live) == ("video", (64, 48), False)
+        assert source.fps == pytest.approx(FPS / options.get("stride", 1))
+        assert source.frame_count == len(indices)
+        frames = list(source)
+    assert [frame.index for frame in frames] == list(indices)
+    for frame in frames:
+        assert frame.image.shape == (48, 64, 3)
+        assert frame.image.dtype == np.uint8
+        assert frame.image.mean() == pytest.approx(grey_level(frame.index), abs=4)
+        assert frame.time == pytest.approx(frame.index / FPS, abs=1e-3)
+
+
+def test_fps_overrules_the_times_of_a_video(clip: Path) -> None:
+    with open_source(clip, fps=50.0) as source:
+        assert source.fps == 50.0
+        np.testing.assert_allclose([frame.time for frame in source], np.arange(15) / 50.0, atol=1e-9)
+
+
+def test_a_video_cut_short_gives_what_can_be_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
+    noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), np.uint8)
+    for picture in noise:
+        writer.write(picture)
+    writer.release()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with open_source(path) as source:
+        assert 0 < len(list(source)) < 20
+
+
+def test_closing_from_another_thread_ends_the_iteration(clip: Path) -> None:
+    source = open_source(clip)
+    frames = iter(source)
+    next(frames)
+    thread = threading.Thread(target=source.close)
+    thread.start()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    assert list(frames) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "options", "indices", "grey"),
+    [
+        ("", {}, [0, 1, 2], [1, 2, 10]),  # a folder, 2 before 10
+        ("shot_*.png", {}, [0, 1, 2], [1, 2, 10]),
+        ("shot_1*.png", {}, [0, 1], [1, 10]),
+        ("shot_2.png", {}, [0], [2]),
+        ("", {"start": 1, "stride": 1}, [1, 2], [2, 10]),
+    ],
+)
+def test_images(folder: Path, pattern: str, options: dict[str, int], indices: list[int], grey: list[int]) -> None:
+    with open_source(str(folder / pattern), fps=4.0, **options) as source:
+        assert (source.kind, source.frame_count, source.fps) == ("images", len(indices), 4.0)
+        frames = list(source)
+    assert [frame.index for frame in frames] == indices
+    assert [frame.time for frame in frames] == [index / 4 for index in indices]
+    for frame, level in zip(frames, grey, strict=True):
+        assert frame.image.shape == (8, 10, 3)  # grey and alpha become BGR
+        assert (frame.image == grey_level(level)).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 3), (6, 8), (6, 8, 1), (6, 8, 4)])
+def test_arrays_become_bgr(shape: tuple[int, ...]) -> None:
+    array = np.full(shape, 77, np.uint8)
+    (frame,) = open_source([array])
+    assert frame.image.shape == (6, 8, 3)
+    assert (frame.image == 77).all()
+
+
+def test_arrays_from_a_generator_are_taken_lazily() -> None:
+    taken = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            taken.append(1)
+            yield np.zeros((4, 4, 3), np.uint8)
+
+    source = open_source(endless(), start=1, stop=6, stride=2, fps=10)
+    assert (source.kind, source.frame_count) == ("array", None)
+    assert [(frame.index, frame.time) for frame in source] == [(1, 0.1), (3, 0.3), (5, 0.5)]
+    assert len(taken) == 6
+
+
+def test_one_array_is_one_frame_and_a_stack_is_many() -> None:
+    assert len(list(open_source(np.zeros((6, 8, 3), np.uint8)))) == 1
+    stack = open_source(np.zeros((5, 6, 8, 3), np.uint8), stride=2)
+    assert stack.frame_count == len(list(stack)) == 3
+    assert list(open_source([])) == []
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times"),
+    [
+        ([0.0, 0.1, 0.2], [0.0, 0.1, 0.2]),
+        ([5.0, 5.1], [5.0, 5.1]),  # a clock may start anywhere
+        ([0.0, 0.1, 60.0], [0.0, 0.1, 60.0]),  # a gap is real
+        ([0.0, 0.1, 0.1, 0.3], [0.0, 0.1, 0.15, 0.3]),  # repeated: half a frame on
+        ([0.0, 0.2, 0.1, 0.3], [0.0, 0.2, 0.25, 0.3]),  # out of order
+        ([7.0, 7.1, 0.0, 0.1], [7.0, 7.1, 7.2, 7.3]),  # reset: goes on
+        ([0.0, float("nan"), 0.2], [0.0, 0.1, 0.2]),
+    ],
+)
+def test_clock_is_strictly_increasing(stamps: list[float], times: list[float]) -> None:
+    clock = FrameClock(0.1)
+    assert [clock.tick(stamp) for stamp in stamps] == pytest.approx(times)
+    pairs = [(stamp, np.zeros((2, 2, 3), np.uint8)) for stamp in stamps]
+    assert [frame.time for frame in open_source(pairs, fps=10)] == pytest.approx(times)
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (np.zeros((4, 4, 3), np.float32), ["float32", "uint8", "255"]),
+        (np.zeros((4, 4, 3), np.int64), ["int64", "uint8"]),
+        (np.zeros((3, 4, 5), np.uint8), ["(3, 4, 5)", "transpose"]),
+        (np.zeros((0, 4, 3), np.uint8), ["(0, 4, 3)"]),
+        ([[1, 2], [3, 4]], ["list", "asarray"]),
+        ((1.0, 2.0, 3.0), ["tuple", "(seconds, array)"]),
+        (("a", np.zeros((4, 4, 3), np.uint8)), ["str", "(seconds, array)"]),
+    ],
+)
+def test_bad_arrays_are_named(item: object, words: list[str]) -> None:
+    frames = iter(open_source([np.zeros((4, 4, 3), np.uint8), item]))
+    next(frames)
+    with pytest.raises(SourceError, match="frame 1") as caught:
+        next(frames)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_bad_files_are_named_and_opencv_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.mp4").write_text("this is no video")
+    (tmp_path / "nothing.avi").touch()
+    (tmp_path / "text.jpg").write_text("this is no image")
+    (tmp_path / "nothing.png").touch()
+    for name, reason in [
+        ("missing.mp4", "no file"),
+        ("missing/*.png", "no images"),
+        ("empty", "no images"),
+        ("text.mp4", "decoded"),
+        ("nothing.avi", "decoded"),
+        ("text.jpg", "decoded"),
+        ("nothing.png", "decoded"),
+    ]:
+        with pytest.raises(SourceError, match=reason) as caught:
+            list(open_source(tmp_path / name))
+        assert name.rstrip("/") in str(caught.value)
+        assert "expected" in str(caught.value)
+    for spec, reason in [(97, "camera 97"), ("97", "camera 97"), ("rtsp://127.0.0.1:9/none", "127.0.0.1:9")]:
+        with pytest.raises(SourceError, match=reason):
+            open_source(spec)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"start": -1}, {"stride": 0}, {"start": 5, "stop": 5}, {"start": 1.5}, {"fps": 0}, {"fps": float("nan")}],
+)
+def test_bad_options(clip: Path, options: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        open_source(clip, **options)  # type: ignore[arg-type]
+
+
+def test_an_open_source_is_given_back_and_takes_no_options(clip: Path) -> None:
+    with open_source(clip) as source:
+        assert open_source(source) is source
+        with pytest.raises(InputError, match="already open"):
+            open_source(source, stride=2)
+    with pytest.raises(SourceError, match="object"):
+        open_source(object())  # type: ignore[arg-type]
+
+
+class _FlakyCamera(BaseHTTPRequestHandler):
+    """An MJPEG stream that breaks off after five pictures at its first viewing."""
+
+    viewings: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        type(self).viewings += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 50 * self.viewings, np.uint8))[1].tobytes()
+        try:
+            for _ in range(5 if self.viewings == 1 else 500):
+                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n")
+                self.wfile.write(b"Content-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg))
+        except OSError:
+            return  # the viewer has left
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on stderr."""
+
+
+def test_a_lost_network_camera_is_reopened_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _FlakyCamera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with open_source(f"http://127.0.0.1:{server.server_port}/camera.mjpg", stop=60) as source:
+            assert isinstance(source, CaptureSource)
+            assert (source.kind, source.live, source.frame_count) == ("camera", True, None)
+            frames = list(source)
+            assert source.reconnects >= 1
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [frame.index for frame in frames] == list(range(60))
+    times = [frame.time for frame in frames]
+    assert times[0] == 0.0
+    assert (np.diff(times) > 0).all()
+    assert "disappeared" in caplog.text
+    assert "is back" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "fps"), [("vtest.avi", 795, 10.0), ("squats.mp4", 65, 5.0), ("two_people.mp4", 100, 60.0)]
+)
+def test_real_clips(shared: Path, name: str, count: int, fps: float) -> None:
+    with open_source(shared / "media" / name, stride=20) as source:
+        assert source.fps == pytest.approx(fps / 20)
+        frames = list(source)
+    assert [frame.index for frame in frames] == list(range(0, count, 20))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(0, count, 20) / fps, atol=2e-3)
+    assert source.size == (frames[0].image.shape[1], frames[0].image.shape[0])

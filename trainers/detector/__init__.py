@@ -1,0 +1,1 @@
+"""Training, evaluation and export of the person detector that ships; `python -m trainers.detector --help`."""

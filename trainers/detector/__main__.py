@@ -1,0 +1,104 @@
+"""Command line of the detector's training: train, eval, export."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from transpose_sdk.errors import TransposeError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainers.detector", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="start a run, or resume the one in the output folder")
+    train.add_argument("--config", type=Path, help="options of an earlier run (config.json); flags override them")
+    for name, text in (
+        ("annotations", "COCO-format file with person_boxes"),
+        ("images", "its folder"),
+        ("negatives", "folder of photos without people"),
+        ("val-annotations", "COCO-format file to evaluate on"),
+        ("val-images", "its folder"),
+        ("stem", "ImageNet weights of the stem, safetensors"),
+        ("output", "folder of checkpoints and logs"),
+    ):
+        train.add_argument(f"--{name}", help=text)
+    train.add_argument("--steps", type=int, help="length of the run")
+    train.add_argument("--minutes", type=float, help="length of the run as training time, instead of steps")
+    train.add_argument("--batch-size", type=int)
+    train.add_argument("--threads", type=int, help="torch threads (data takes one more)")
+    train.add_argument("--seed", type=int)
+
+    export = commands.add_parser("export", help="write the bundle of a checkpoint's averaged weights, and measure it")
+    export.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
+    export.add_argument("--bundle", type=Path, required=True, help="folder to write, such as person.tpose")
+
+    judge = commands.add_parser("eval", help="AP, recall and time of detectors side by side")
+    judge.add_argument("detectors", nargs="+", help="'person', 'frame', a bundle or a network file")
+    judge.add_argument("--device", default="CPU", help="OpenVINO's name of the device")
+    for command in (export, judge):
+        command.add_argument("--val-annotations", type=Path, required=True, help="COCO-format file to measure on")
+        command.add_argument("--val-images", type=Path, required=True, help="its folder")
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from .config import DetectorConfig
+    from .loop import train
+
+    options = asdict(DetectorConfig.load(arguments.config)) if arguments.config else {}
+    flags = {name: value for name, value in vars(arguments).items() if name not in {"command", "config"}}
+    options.update({name: value for name, value in flags.items() if value is not None})
+    if "annotations" not in options or "images" not in options:
+        raise TransposeError("give --annotations and --images, or a --config that has them.")
+    train(DetectorConfig(**options))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    import json
+
+    from .export import export
+
+    bundle = export(arguments.checkpoint, arguments.bundle, arguments.val_annotations, arguments.val_images)
+    sys.stdout.write(json.dumps(bundle["measured"], indent=2) + "\n")
+
+
+def _eval(arguments: argparse.Namespace) -> None:
+    from transpose_sdk.detectors import open_detector
+
+    from .evaluation import evaluate, read_images
+
+    truth, images = read_images(arguments.val_annotations, arguments.val_images)
+    sys.stdout.write(
+        f"{'detector':24s} {'AP@.5':>6s} {'AP':>6s} {'recall@.5':>9s} {'best F1':>7s} {'at':>5s} {'ms':>6s}\n"
+    )
+    for spec in arguments.detectors:
+        detector = open_detector(spec, arguments.device, score_threshold=0.05)
+        scores = evaluate(detector, truth, images)
+        detector.close()
+        sys.stdout.write(
+            f"{detector.name:24s} {scores.ap50:6.3f} {scores.ap:6.3f} {scores.recall50:9.3f} {scores.best_f1:7.3f} "
+            f"{scores.best_threshold:5.2f} {scores.milliseconds:6.2f}\n"
+        )
+        sys.stdout.flush()
+
+
+def main() -> int:
+    """Run a command; errors of ours become one line and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    arguments = _parser().parse_args()
+    try:
+        {"train": _train, "export": _export, "eval": _eval}[arguments.command](arguments)
+    except TransposeError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,119 @@
+"""From a checkpoint's averaged weights to the bundle that ships."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import torch
+from torch import Tensor, nn
+
+from transpose_sdk.bundle import write_bundle
+from transpose_sdk.detectors import PersonDetector
+from transpose_sdk.errors import CheckpointError
+from transpose_sdk.models.person_detector import PersonDetector as PersonNetwork
+from transpose_sdk.models.preprocessing import Preprocessing
+
+from .config import DetectorConfig
+from .evaluation import evaluate, read_images
+from .loop import INPUT_SIZE
+
+_GRAPH = "model_fp16.xml"
+_DATA = (
+    "COCO train2017 persons (annotations CC BY 4.0, images under their Flickr terms), LSP and LSP-Extended (research; "
+    "Johnson and Everingham 2010, 2011), Basque pelota (none stated), clothing-co-parsing (Apache-2.0 repository), "
+    "INRIA negatives (research); boxes by COCO's annotators, elsewhere by RTMDet-nano (Apache-2.0); stem pretrained on "
+    "ImageNet"
+)
+
+
+class _Graph(nn.Module):
+    """Frames (1, H, W, 3) uint8 BGR to scores (1, A) and distances (1, A, 4)."""
+
+    def __init__(self, network: PersonNetwork) -> None:
+        super().__init__()
+        self.preprocessing = Preprocessing()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.network(self.preprocessing(frames))
+        return maps.logits.sigmoid(), maps.distances
+
+
+def load_average(checkpoint: Path) -> tuple[PersonNetwork, dict[str, Any]]:
+    """The averaged weights of a training checkpoint, and how far it had come.
+
+    Raises:
+        CheckpointError: The file is no checkpoint of this trainer.
+    """
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+        network = PersonNetwork()
+        network.load_state_dict(state["average"])
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint} is no checkpoint of the detector's trainer: {error}") from error
+    return network.eval(), {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
+
+
+def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Path) -> dict[str, Any]:
+    """Write a detector bundle and measure it; `config.json` must lie beside the checkpoint.
+
+    Args:
+        checkpoint: `last.pt` of a run.
+        folder: Of the bundle; it should end in .tpose.
+        val_annotations: COCO-format file to measure on; the score threshold becomes the one with the best F1 there.
+        val_images: Its folder.
+
+    Returns:
+        What the bundle says of itself.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+    """
+    network, training = load_average(checkpoint)
+    config = DetectorConfig.load(checkpoint.with_name("config.json"))
+    truth, images = read_images(val_annotations, val_images)
+    with tempfile.TemporaryDirectory() as temporary:
+        graph = Path(temporary) / _GRAPH
+        ov.save_model(trace(network), graph, compress_to_fp16=True)
+        detector = PersonDetector("person", graph, input_size=INPUT_SIZE, device="CPU", score_threshold=0.05)
+        scores = evaluate(detector, truth, images)
+        detector.close()
+        description: dict[str, Any] = {
+            "kind": "detector",
+            "name": "person",
+            "input_size": list(INPUT_SIZE),
+            "score_threshold": round(scores.best_threshold, 2),
+            "graphs": {"fp16": {"path": _GRAPH}},
+            "licence": "MIT for the network and the weights; the training data has its own terms",
+            "training_data": _DATA,
+            "training": {
+                **training,
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "batch_size": config.batch_size,
+                "canvases": [list(canvas) for canvas in config.canvases],
+                "seed": config.seed,
+            },
+            "measured": {
+                "data": f"{val_annotations.name}, {len(images)} images",
+                **{name: round(value, 4) for name, value in asdict(scores).items()},
+            },
+        }
+        write_bundle(folder, description, Path(temporary))
+    return description
+
+
+def trace(network: PersonNetwork) -> ov.Model:
+    """The network as a graph of free height and width, so that the detector can turn its input for portrait frames."""
+    graph = ov.convert_model(
+        _Graph(network).eval(),
+        example_input=torch.zeros(1, *INPUT_SIZE, 3, dtype=torch.uint8),
+        input=ov.PartialShape([1, -1, -1, 3]),
+    )
+    graph.inputs[0].get_tensor().set_names({"frames"})
+    for output, name in zip(graph.outputs, ("scores", "distances"), strict=True):
+        output.get_tensor().set_names({name})
+    return graph

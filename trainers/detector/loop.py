@@ -1,0 +1,233 @@
+"""The training loop of the person detector.
+
+Start or resume a run (it resumes by itself when its output folder holds a checkpoint):
+
+    python -m trainers.detector train --annotations train.json --images train/ --negatives negatives/ \
+        --stem mobilenet_v2_stem.safetensors --output work/detector --minutes 80
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from transpose_sdk.detectors.cells import decode_cells
+from transpose_sdk.detectors.letterbox import Letterbox, to_image
+from transpose_sdk.detectors.nms import non_maximum_suppression
+from transpose_sdk.models.person_detector import PersonDetector
+from transpose_sdk.models.preprocessing import Preprocessing
+
+from .config import DetectorConfig
+from .data import TrainingSet, prefetch
+from .evaluation import Find, evaluate, read_images
+from .targets import Labels, detection_loss
+
+LOG = logging.getLogger(__name__)
+INPUT_SIZE = (320, 416)
+_MOSAIC_UNTIL = 0.9
+_PREPROCESSING = Preprocessing()
+
+
+def network_input(images: NDArray[np.uint8]) -> Tensor:
+    """(B, H, W, 3) uint8 BGR to the network's input, channels last, which is what bf16 convolutions want on a CPU."""
+    prepared: Tensor = _PREPROCESSING(torch.from_numpy(images))
+    return prepared.contiguous(memory_format=torch.channels_last)
+
+
+def build_model(config: DetectorConfig) -> PersonDetector:
+    """A new network with the pretrained stem."""
+    torch.manual_seed(config.seed)
+    model = PersonDetector()
+    if config.stem:
+        stem = load_file(config.stem)
+        model.features.load_state_dict({name.removeprefix("features."): value for name, value in stem.items()})
+    model.features[: config.frozen_blocks].requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_optimizer(model: PersonDetector, config: DetectorConfig) -> torch.optim.AdamW:
+    """AdamW in four groups: stem or ours, decayed (convolutions) or not (biases, normalisation)."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("features."), parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": config.weight_decay if decayed else 0.0,
+                "rate": config.stem_rate if stem else 1.0,
+            }
+            for (stem, decayed), parameters in groups.items()
+        ],
+        lr=config.learning_rate,
+    )
+
+
+def learning_rate(progress: float, config: DetectorConfig) -> float:
+    """Linear warm-up over 3 % of the run, cosine down to 2 % of the peak."""
+    if progress < 0.03:
+        return config.learning_rate * max(progress / 0.03, 0.01)
+    return config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - 0.03) / 0.97)))
+
+
+class Run:
+    """The state of a run: all that a checkpoint holds."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self.config = config
+        self.model = build_model(config)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.optimizer = build_optimizer(self.model, config)
+        self.step = 0
+        self.seconds = 0.0
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done."""
+        if self.config.minutes is not None:
+            return min(self.seconds / (self.config.minutes * 60), 1.0)
+        return min(self.step / self.config.steps, 1.0)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; a crash while writing leaves the old one."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Continue exactly where a checkpoint was written; a step's data depends on the seed and its number alone."""
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def update_average(self) -> None:
+        """Move the averaged weights towards the present ones, faster at the beginning."""
+        keep = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, value in zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True):
+                if value.dtype.is_floating_point:
+                    mean.lerp_(value, 1 - keep)
+
+
+def _requests(run: Run) -> Iterator[tuple[int, tuple[int, int], float]]:
+    """What the loader should make: step, canvas, share of mosaics; runs a few steps ahead of the training."""
+    step = run.step
+    while run.progress < 1:
+        canvas = next((height, width) for until, height, width in run.config.canvases if run.progress <= until)
+        yield step, canvas, run.config.mosaic if run.progress < _MOSAIC_UNTIL else 0.0
+        step += 1
+
+
+def train_step(run: Run, images: Tensor, labels: Labels) -> dict[str, float]:
+    """One optimisation step; returns the figures for the log.
+
+    Raises:
+        FloatingPointError: The loss is not finite.
+    """
+    rate = learning_rate(run.progress, run.config)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate * group["rate"]
+    with torch.autocast("cpu", torch.bfloat16):
+        maps = run.model(images)
+    size = (images.shape[2], images.shape[3])
+    loss, parts = detection_loss(maps, size, labels)
+    if not math.isfinite(loss.item()):
+        raise FloatingPointError(f"the loss is {loss.item()} at step {run.step}; lower the learning rate and resume.")
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(run.model.parameters(), 10.0)
+    run.optimizer.step()
+    run.step += 1
+    run.update_average()
+    return {"loss": loss.item(), **parts, "rate": rate}
+
+
+def train(config: DetectorConfig) -> None:
+    """Run or resume a whole training: checkpoints, JSON-lines log and evaluations in `config.output`.
+
+    Raises:
+        DataError: The data is missing.
+        FloatingPointError: The loss is not finite.
+    """
+    torch.set_num_threads(config.threads)
+    output = Path(config.output)
+    output.mkdir(parents=True, exist_ok=True)
+    run = Run(config)
+    checkpoint = output / "last.pt"
+    if checkpoint.exists():
+        run.resume(checkpoint)
+        LOG.info("resuming at step %d (%.0f %%)", run.step, 100 * run.progress)
+    config.dump(output / "config.json")
+    truth = read_images(Path(config.val_annotations), Path(config.val_images)) if config.val_annotations else None
+
+    saved = evaluated = run.seconds
+    figures: dict[str, float] = {}
+    with (output / "log.jsonl").open("a") as log:
+
+        def write(record: dict[str, Any]) -> None:
+            log.write(json.dumps({"step": run.step, "minutes": round(run.seconds / 60, 2), **record}) + "\n")
+            log.flush()
+
+        def check() -> None:
+            if truth is not None:
+                write({"val": asdict(evaluate(finder(run.average), *truth))})
+
+        run.model.train()
+        run.model.features[: config.frozen_blocks].eval()
+        clock = time.perf_counter()
+        for batch in prefetch(TrainingSet(config), _requests(run)):
+            labels = Labels(*(torch.from_numpy(array) for array in (batch.boxes, batch.weights, batch.ignored)))
+            step_figures = train_step(run, network_input(batch.images), labels)
+            run.seconds += time.perf_counter() - clock
+            clock = time.perf_counter()
+            figures = {name: figures.get(name, 0.0) + value / 50 for name, value in step_figures.items()}
+            if run.step % 50 == 0:
+                write({name: round(value, 6) for name, value in figures.items()})
+                figures = {}
+            if run.seconds - saved > config.checkpoint_minutes * 60:
+                run.save(checkpoint)
+                saved = run.seconds
+            if run.seconds - evaluated > config.eval_minutes * 60:
+                check()
+                evaluated = run.seconds
+                clock = time.perf_counter()
+        run.save(checkpoint)
+        check()
+
+
+def finder(model: PersonDetector, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = 0.05) -> Find:
+    """The network as a detector, before there is a bundle of it: for evaluation while it trains."""
+    letterbox = Letterbox(size)
+
+    def find(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        scale, x, y = letterbox.fit(image)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            maps = model(network_input(letterbox.canvas))
+        scores, distances = maps.logits.sigmoid()[0].numpy(), maps.distances[0].contiguous().numpy()
+        boxes, scores = decode_cells(scores, distances, *size, score_threshold)
+        keep = non_maximum_suppression(boxes, scores)
+        return to_image(boxes[keep], scale, x, y, image.shape[:2]), scores[keep]
+
+    return find

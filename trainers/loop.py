@@ -1,0 +1,348 @@
+"""Train a pose network.
+
+    transpose train RECIPE --data DIR --out RUN    # starts, or resumes what is in RUN
+
+RUN gets recipe.json, last.pt (exact state, every few minutes and after each epoch), best.safetensors (averaged weights
+with the best AP) and log.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from transpose_sdk.errors import DataError, TransposeError
+from transpose_sdk.models import create_model, load_checkpoint, load_stem, save_checkpoint
+from transpose_sdk.models.preprocessing import Preprocessing
+from transpose_sdk.skeletons import COCO17, Skeleton
+
+from .batches import Batch, EpochBatches
+from .evaluation import evaluate_boxes, image_reader
+from .image_cache import ImageCache
+from .persons import load_persons, read_annotations
+from .recipe import Recipe, load_recipe
+from .state import AveragedWeights, load_state, moved, save_state
+from .targets import heatmap_loss, heatmap_targets
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """What a training run holds in memory.
+
+    Attributes:
+        recipe: Its numbers.
+        folder: Where it writes.
+        device: Where the network lives.
+        model: The network.
+        optimizer: Of its weights that are not frozen.
+        averaged: Averaged weights, None without an EMA.
+        epoch: Epochs done.
+        step: Steps done within the current epoch.
+        best: Best AP so far.
+        seconds: Time spent in training steps, over all starts.
+    """
+
+    recipe: Recipe
+    folder: Path
+    device: torch.device
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    averaged: AveragedWeights | None
+    epoch: int = 0
+    step: int = 0
+    best: float = -1.0
+    seconds: float = 0.0
+
+    def save(self) -> None:
+        """Write last.pt."""
+        save_state(
+            self.folder / "last.pt",
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "averaged": self.averaged.state if self.averaged else None,
+                "progress": {name: getattr(self, name) for name in ("epoch", "step", "best", "seconds")},
+            },
+        )
+
+    def resume(self) -> bool:
+        """Go on from last.pt, if it is there."""
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return False
+        state = load_state(path)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged and state["averaged"]:
+            self.averaged.state = moved(state["averaged"], self.device)
+        for name, value in state["progress"].items():
+            setattr(self, name, value)
+        return True
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a record to log.jsonl."""
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.device) -> Run:
+    """Build the network and its optimizer, and resume if the folder holds a state.
+
+    Args:
+        recipe: Numbers of the run.
+        folder: Where it writes.
+        init: Checkpoint of the same network, or weights of its stem; None for fresh weights.
+        device: Where to train.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    model = create_model(recipe.model, input_size=recipe.input_size, **recipe.variant)
+    if init:
+        initialise(model, init)
+    for name, parameter in model.named_parameters():
+        if name.startswith(recipe.frozen):
+            parameter.requires_grad_(False)
+    model.to(device, memory_format=torch.channels_last)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "adamw":
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            _decay_groups(trained, recipe.weight_decay), lr=recipe.lr, fused=True
+        )
+    else:
+        optimizer = torch.optim.Adam(trained, lr=recipe.lr)
+    averaged = AveragedWeights(model, recipe.ema) if recipe.ema else None
+    run = Run(recipe, folder, device, model, optimizer, averaged)
+    (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
+    if run.resume():
+        logger.info("resumed at epoch %d, step %d", run.epoch, run.step)
+    return run
+
+
+def initialise(model: nn.Module, path: Path) -> None:
+    """Load a checkpoint of the whole network or, where it holds only a stem, the stem."""
+    try:
+        load_checkpoint(path, model)
+    except TransposeError:
+        load_stem(model, path)
+
+
+def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels, none for biases and norms."""
+    return [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
+    """Cosine from `lr` to `lr_end`, constant within an epoch as published or falling with each step.
+
+    Args:
+        recipe: Numbers of the run.
+        epoch: Counted from 0.
+        step: Within the epoch, counted from 0.
+        steps: Steps an epoch.
+    """
+    done = epoch + (step / steps if recipe.schedule == "step" else 0.0)
+    share = min(done / max(recipe.epochs, 1), 1.0)
+    rate = recipe.lr_end + (recipe.lr - recipe.lr_end) * 0.5 * (1 + math.cos(math.pi * share))
+    warmup = (epoch * steps + step + 1) / recipe.warmup_steps if recipe.warmup_steps else 1.0
+    return rate * min(warmup, 1.0)
+
+
+def prepare(batch: Batch, run: Run, preprocessing: Preprocessing) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, targets and weights of a batch on the network's device."""
+    recipe = run.recipe
+    crops, joints, weights = (part.to(run.device, non_blocking=True) for part in batch)
+    images = preprocessing(crops).contiguous(memory_format=torch.channels_last)
+    if recipe.color:
+        # In normalised units: gains of the channels around one of the whole crop.
+        shape = (len(images), 1, 1, 1)
+        brightness = 1 + recipe.color * (2 * torch.rand(shape, device=run.device) - 1)
+        gains = 1 + recipe.color * (torch.rand((len(images), 3, 1, 1), device=run.device) - 0.5)
+        shift = recipe.color * (2 * torch.rand(shape, device=run.device) - 1)
+        images = images * (brightness * gains) + shift
+    size = (recipe.input_size[0] // 4, recipe.input_size[1] // 4)
+    targets, weights = heatmap_targets(joints, weights, size, recipe.sigma)
+    return images, targets, weights
+
+
+def train_one_epoch(run: Run, loader: DataLoader[Batch], steps: int, save_seconds: float = 180.0) -> float:
+    """Go on with the current epoch to its end.
+
+    Args:
+        run: The run, changed in place.
+        loader: The batches of the epoch that are still to be done.
+        steps: Steps of the whole epoch.
+        save_seconds: Time between two writes of last.pt.
+
+    Returns:
+        Mean loss.
+
+    Raises:
+        DataError: The loss is not finite.
+    """
+    recipe, model = run.recipe, run.model
+    preprocessing = Preprocessing().to(run.device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    total, count, saved = 0.0, 0, time.monotonic()
+    model.train()
+    for name, module in model.named_modules():
+        if recipe.frozen and name.startswith(recipe.frozen):
+            module.eval()
+    progress = tqdm(loader, f"epoch {run.epoch + 1}/{recipe.epochs}", steps, initial=run.step, mininterval=5)
+    for batch in progress:
+        begin = time.monotonic()
+        # Dropout and colour follow from the place in the run, so that a resumed run draws the same numbers.
+        torch.manual_seed(hash((recipe.seed, run.epoch, run.step)) & 0x7FFFFFFF)
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, run.epoch, run.step, steps)
+        images, targets, weights = prepare(batch, run, preprocessing)
+        with torch.autocast(run.device.type, torch.bfloat16):
+            heatmaps = model(images)
+        loss = heatmap_loss(heatmaps.float(), targets, weights)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+        run.optimizer.step()
+        run.step += 1
+        if run.averaged:
+            run.averaged.update(model, run.epoch * steps + run.step)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DataError(
+                f"the loss is {value} in epoch {run.epoch + 1}, step {run.step}: lower the learning rate, or clip the "
+                "gradient (clip_norm); last.pt holds the state before"
+            )
+        total, count = total + value, count + 1
+        now = time.monotonic()
+        run.seconds += now - begin
+        if now - saved > save_seconds:
+            run.save()
+            saved = now
+        progress.set_postfix_str(f"loss {1e4 * total / count:.3f}e-4", refresh=False)
+    return total / max(count, 1)
+
+
+@contextmanager
+def averaged_weights(run: Run) -> Iterator[None]:
+    """Put the averaged weights into the network for a while."""
+    if run.averaged is None:
+        yield
+        return
+    current = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.model.load_state_dict(run.averaged.state)
+    try:
+        yield
+    finally:
+        run.model.load_state_dict(current)
+
+
+def evaluate(run: Run, data: Path, skeleton: Skeleton) -> dict[str, float]:
+    """COCO's ten numbers of the averaged weights on the validation set, ground-truth boxes, no flip test."""
+    recipe, preprocessing = run.recipe, Preprocessing().to(run.device)
+
+    @torch.inference_mode()
+    def infer(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images = preprocessing(torch.from_numpy(crops).to(run.device)).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(run.device.type, torch.bfloat16):
+            heatmaps = run.model(images)
+        return np.ascontiguousarray(heatmaps.float().cpu().numpy())
+
+    with averaged_weights(run):
+        run.model.eval()
+        truth = read_annotations(data / recipe.val_annotations)
+        return evaluate_boxes(infer, truth, image_reader(data / recipe.val_images), skeleton, recipe.input_size)
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    folder: Path,
+    *,
+    init: Path | None = None,
+    device: str = "cpu",
+    workers: int = 1,
+    cache: Path | None = None,
+) -> float:
+    """Train to the end of the recipe; resumes a run that the folder holds.
+
+    Args:
+        recipe: Numbers of the run.
+        data: Data folder to which the recipe's paths are relative.
+        folder: Where the run writes.
+        init: Checkpoint or stem to start from.
+        device: "cpu" or "cuda".
+        workers: Processes that cut batches.
+        cache: Where decoded images are kept; by default `data / "cache"`.
+
+    Returns:
+        Best AP on the validation set.
+    """
+    skeleton = COCO17
+    persons = load_persons(
+        data / recipe.train_annotations,
+        teacher_weight=recipe.teacher_weight,
+        teacher_min_score=recipe.teacher_min_score,
+        min_agreement=recipe.min_agreement,
+    )
+    images = ImageCache(data / recipe.train_images, persons.file_names, cache or data / "cache")
+    run = start_run(recipe, folder, init, torch.device(device))
+    logger.info("%d persons, %d epochs", len(persons), recipe.epochs)
+    while run.epoch < recipe.epochs:
+        steps = len(EpochBatches(persons, images, skeleton, recipe, run.epoch))
+        batches = EpochBatches(persons, images, skeleton, recipe, run.epoch, run.step)
+        loader: DataLoader[Batch] = DataLoader(
+            batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
+        )
+        loss = train_one_epoch(run, loader, steps)
+        run.epoch, run.step = run.epoch + 1, 0
+        result = evaluate(run, data, skeleton)
+        if result["AP"] > run.best:
+            run.best = result["AP"]
+            with averaged_weights(run):
+                facts = {"epoch": run.epoch, "AP": round(run.best, 4), "seconds": round(run.seconds)}
+                save_checkpoint(run.model, run.folder / "best.safetensors", facts)  # type: ignore[arg-type]
+        run.save()
+        samples = run.epoch * steps * recipe.batch_size
+        rounded = {name: round(value, 4) for name, value in result.items()}
+        run.log({"epoch": run.epoch, "samples": samples, "seconds": round(run.seconds), "loss": loss, **rounded})
+        logger.info("epoch %d: AP %.3f, AR %.3f, best %.3f", run.epoch, result["AP"], result["AR"], run.best)
+    return run.best
+
+
+def train_recipe(
+    name: str | Path, replaced: list[str], *, device: str | None = None, threads: int | None = None, **options: Any
+) -> float:
+    """`transpose train`: read the recipe, choose the device, train.
+
+    Args:
+        name: A YAML file, or the name of a packaged recipe.
+        replaced: Values of the recipe to replace, as "key=value".
+        device: "cpu" or "cuda"; None takes a GPU if there is one.
+        threads: CPU threads of the network.
+        **options: Of `train`.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    overrides = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in replaced)}
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return train(load_recipe(name, overrides), device=device, **options)

@@ -1,0 +1,135 @@
+"""A recipe: every number of a training run, read from YAML and dumped beside the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from transpose_sdk.errors import DataError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and how. The defaults are the published ones for TP-R on COCO.
+
+    Attributes:
+        model: Name of a network for `transpose_sdk.models.create_model`.
+        variant: Options of `create_model` that differ from the named network's.
+        input_size: (height, width) of the crop in px.
+        train_annotations: COCO keypoint file, relative to the data folder.
+        train_images: Folder of its images, relative to the data folder.
+        val_annotations: The same for evaluation.
+        val_images: The same for evaluation.
+        source_weights: Share of a person of each source (the images' field `source`) when persons are drawn with
+            replacement; empty means every person once an epoch.
+        min_agreement: By source: persons whose human labels agree less than this with the teacher's are left out.
+        teacher_weight: Target weight of a teacher's keypoint where no human labelled the joint, times its score.
+        teacher_min_score: Teacher's keypoints below it are masked.
+        samples_per_epoch: Persons an epoch when drawn with `source_weights`.
+        epochs: Length of the run and of its cosine schedule.
+        batch_size: Persons a step.
+        optimizer: "adam" or "adamw".
+        lr: First learning rate.
+        lr_end: Last learning rate.
+        warmup_steps: Steps over which the learning rate rises from zero.
+        schedule: "epoch" (published: constant within an epoch) or "step".
+        weight_decay: Of AdamW.
+        clip_norm: Largest norm of the gradient; 0 for no clipping.
+        ema: Decay of the averaged weights that are evaluated and shipped; 0 for none.
+        frozen: Modules (prefixes of their names) kept as initialised, batch statistics too.
+        sigma: Of the target Gaussian, in heatmap px.
+        half_body: Probability of a half-body crop.
+        scale: Deviation, and largest change, of the scale.
+        rotation: Deviation in degrees; twice of it is the largest.
+        rotation_probability: Probability of a rotation.
+        color: Largest relative change of brightness and of each channel; 0 as published.
+        seed: Of everything random.
+    """
+
+    model: str
+    input_size: tuple[int, int] = (256, 192)
+    variant: dict[str, Any] = field(default_factory=dict)
+    train_annotations: str = "annotations/person_keypoints_train2017.json"
+    train_images: str = "train2017"
+    val_annotations: str = "annotations/person_keypoints_val2017.json"
+    val_images: str = "val2017"
+    source_weights: dict[str, float] = field(default_factory=dict)
+    min_agreement: dict[str, float] = field(default_factory=dict)
+    teacher_weight: float = 0.0
+    teacher_min_score: float = 0.3
+    samples_per_epoch: int = 0
+    epochs: int = 230
+    batch_size: int = 24
+    optimizer: str = "adam"
+    lr: float = 1e-4
+    lr_end: float = 1e-5
+    warmup_steps: int = 0
+    schedule: str = "epoch"
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    frozen: tuple[str, ...] = ()
+    sigma: float = 2.0
+    half_body: float = 0.3
+    scale: float = 0.35
+    rotation: float = 45.0
+    rotation_probability: float = 0.6
+    color: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adam", "adamw"):
+            raise DataError(f"optimizer {self.optimizer!r} is unknown: use adam or adamw")
+        if self.schedule not in ("epoch", "step"):
+            raise DataError(f"schedule {self.schedule!r} is unknown: use epoch or step")
+        if self.source_weights and self.samples_per_epoch <= 0:
+            raise DataError("source_weights draw persons with replacement: say how many an epoch in samples_per_epoch")
+
+    @staticmethod
+    def from_dict(values: dict[str, Any], origin: str = "recipe") -> Recipe:
+        """Make a recipe of plain values.
+
+        Raises:
+            DataError: A key is unknown or missing, or a value does not fit.
+        """
+        known = {item.name for item in fields(Recipe)}
+        if unknown := sorted(set(values) - known):
+            raise DataError(f"{origin}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        if "model" not in values:
+            raise DataError(f"{origin}: no model; name one, such as model: tp_r_a4")
+        values = dict(values)
+        for name in ("input_size", "frozen"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return Recipe(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as plain values that YAML and JSON can hold."""
+        return asdict(self) | {"input_size": list(self.input_size), "frozen": list(self.frozen)}
+
+
+def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Read a recipe from a YAML file, or by name from the recipes that come with the package.
+
+    Args:
+        path: A file, or the name of a packaged recipe such as "tp_r_a4_coco".
+        overrides: Values that replace those of the file.
+
+    Raises:
+        DataError: There is no such file, or it is no recipe.
+    """
+    packaged = Path(__file__).parent / "recipes"
+    file = Path(path) if Path(path).is_file() else packaged / f"{path}.yaml"
+    try:
+        values = yaml.safe_load(file.read_text())
+    except OSError:
+        names = ", ".join(sorted(item.stem for item in packaged.glob("*.yaml")))
+        raise DataError(f"no recipe {str(path)!r}: give a YAML file or one of {names}") from None
+    except yaml.YAMLError as error:
+        raise DataError(f"{file} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{file} is not a recipe: expected keys and values, got {type(values).__name__}")
+    return Recipe.from_dict(values | (overrides or {}), str(file))

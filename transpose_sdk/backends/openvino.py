@@ -1,0 +1,139 @@
+"""OpenVINO: Intel CPUs, integrated GPUs and NPUs.
+
+Crops run one a request, several requests in flight: on a CPU a batch of people is no faster than one after another,
+but two requests on their own cores are, and a batch of one has the static shape that an NPU needs.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.bundle import Bundle
+from transpose_sdk.errors import BackendError
+
+DEVICES = ("AUTO", "CPU", "GPU", "NPU")
+# Graph names by preference where the caller states no precision.
+PREFERRED = ("fp16",)
+
+
+class OpenVINOBackend:
+    """A bundle's graph, compiled by OpenVINO.
+
+    Args:
+        bundle: A pose bundle.
+        device: "CPU", "GPU", "NPU", one of several such as "GPU.1", or "AUTO": a GPU if there is one, else the CPU.
+        precision: A graph of the bundle, "fp16" or "int8"; or "fp32": the fp16 graph's weights, calculated in FP32.
+            None takes the bundle's default.
+        requests: Requests in flight; None lets OpenVINO choose for the device.
+        cache: Folder for compiled graphs; None compiles anew each time.
+
+    Raises:
+        BackendError: The device is not there, or cannot compile the graph.
+        BundleError: The bundle lacks the precision, or its files are damaged.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "AUTO",
+        precision: str | None = None,
+        requests: int | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        core = ov.Core()
+        self.device = find_device(core, device)
+        self.precision = precision or next((name for name in PREFERRED if name in bundle.graphs), "fp16")
+        self.input_size = bundle.input_size
+        graph = bundle.graph("fp16" if self.precision == "fp32" else self.precision)
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
+        if self.precision == "fp32":
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        if requests is not None:
+            options["PERFORMANCE_HINT_NUM_REQUESTS"] = str(requests)
+        if cache is not None:
+            options["CACHE_DIR"] = str(cache)
+        try:
+            model = core.read_model(graph.path)
+            model.reshape([1, *self.input_size, 3])
+            compiled = core.compile_model(model, self.device, options)
+            self._queue = ov.AsyncInferQueue(compiled, requests or 0)
+        except RuntimeError as error:
+            raise BackendError(
+                f"{self.device} cannot run {graph.path} ({_first_line(error)}): try device='CPU', or export it again"
+            ) from error
+        self._queue.set_callback(_store)
+        self._lock = threading.Lock()
+        self._names = [output.get_any_name() for output in compiled.outputs]
+        self._shapes = [tuple(output.shape)[1:] for output in compiled.outputs]
+        self.has_attention = {"queries", "keys"} <= set(self._names)
+        self.infer(np.zeros((1, *self.input_size, 3), np.uint8))  # the first inference is slow, so not the user's
+
+    @property
+    def requests(self) -> int:
+        """Requests in flight."""
+        return len(self._queue)
+
+    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
+        """Run the network.
+
+        Args:
+            crops: (N, H, W, 3) uint8 BGR, C-contiguous.
+            attention: Whether to give queries and keys, if the graph has them.
+
+        Raises:
+            BackendError: The device failed.
+        """
+        wanted = ("heatmaps", "queries", "keys") if attention and self.has_attention else ("heatmaps",)
+        arrays = {
+            self._names.index(name): np.empty((len(crops), *self._shapes[self._names.index(name)]), np.float32)
+            for name in wanted
+        }
+        with self._lock:
+            try:
+                for row in range(len(crops)):
+                    tensor = ov.Tensor(crops[row : row + 1], shared_memory=True)
+                    self._queue.start_async({0: tensor}, (row, arrays))
+                self._queue.wait_all()
+            except RuntimeError as error:
+                raise BackendError(f"{self.device} failed ({_first_line(error)}): try device='CPU'") from error
+        return Outputs(*(arrays[self._names.index(name)] for name in wanted))
+
+    def close(self) -> None:
+        """Wait for what is in flight."""
+        with self._lock:
+            self._queue.wait_all()
+
+
+def _store(request: ov.InferRequest, place: tuple[int, dict[int, NDArray[np.float32]]]) -> None:
+    row, arrays = place
+    for index, array in arrays.items():
+        array[row] = request.get_output_tensor(index).data[0]
+
+
+def find_device(core: ov.Core, device: str) -> str:
+    """The device that a user's word means on this machine.
+
+    Raises:
+        BackendError: It is not a device of OpenVINO, or not there.
+    """
+    available = core.available_devices
+    name = device.upper()
+    if name == "AUTO":
+        return "GPU" if any(item.startswith("GPU") for item in available) else "CPU"
+    if name.split(".")[0] not in DEVICES:
+        raise BackendError(f"no device {device!r}: use one of {', '.join(DEVICES)}; here are {', '.join(available)}")
+    if not any(item == name or item.startswith(f"{name}.") for item in available):
+        raise BackendError(f"device {name} is not on this machine (or lacks a driver): use {', '.join(available)}")
+    return name
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""The `transpose` command: one file a subcommand."""

@@ -1,0 +1,182 @@
+"""`transpose run`: poses of a video, image, folder, camera or stream, to files or, as JSON lines, to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transpose_sdk.draw import PoseAnnotator
+    from transpose_sdk.estimator import PoseEstimator
+    from transpose_sdk.media.files import FileSink
+    from transpose_sdk.media.frames import Source
+
+FILE_OPTIONS = ("save", "json", "jsonl", "csv", "coco", "openpose", "mot")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `transpose run`."""
+    parser.add_argument("source", metavar="SOURCE", help="video, image, folder, quoted glob, camera index, or URL")
+    model = parser.add_argument_group("network")
+    model.add_argument("--model", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
+    model.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")
+    model.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
+    model.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
+    frames = parser.add_argument_group("frames")
+    frames.add_argument("--start", type=_at_least(0), default=0, metavar="N", help="first frame, counted from 0")
+    frames.add_argument("--stop", type=_at_least(1), metavar="N", help="frame to stop before")
+    frames.add_argument("--stride", type=_at_least(1), default=1, metavar="N", help="take every N-th frame")
+    frames.add_argument("--max-frames", type=_at_least(1), metavar="N", help="stop after N frames")
+    outputs = parser.add_argument_group("outputs (JSON lines on stdout if none is given)")
+    outputs.add_argument("--save", metavar="FILE", help="annotated video, image (.png, .jpg) or folder of images")
+    outputs.add_argument("--json", metavar="FILE", help="all frames as one JSON document")
+    outputs.add_argument("--jsonl", metavar="FILE", help="JSON lines, one a frame; - is stdout")
+    outputs.add_argument("--csv", metavar="FILE", help="table with one row a joint")
+    outputs.add_argument("--coco", metavar="FILE", help="COCO keypoint results")
+    outputs.add_argument("--openpose", metavar="DIR", help="folder of OpenPose JSON files")
+    outputs.add_argument("--mot", metavar="FILE", help="boxes and ids as MOT text")
+    drawing = parser.add_argument_group("drawing")
+    drawing.add_argument("--min-score", type=float, default=0.2, help="draw joints from this score on (default: 0.2)")
+    drawing.add_argument("--no-boxes", action="store_true", help="draw no boxes and labels")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pose the people of a source and write what was asked for.
+
+    Raises:
+        TransposeError: The source, the network, the device or an output cannot be used.
+    """
+    from transpose_sdk.cli.progress import Progress
+    from transpose_sdk.estimator import PoseEstimator
+    from transpose_sdk.media.sources import open_source
+    from transpose_sdk.stream import PoseStream
+
+    logging.basicConfig(format="transpose: %(message)s", level=logging.ERROR if args.quiet else logging.WARNING)
+    with ExitStack() as stack:
+        source = open_source(args.source, start=args.start, stop=args.stop, stride=args.stride)
+        stack.enter_context(source)
+        _keep_inputs(args, source)
+        estimator = PoseEstimator(args.model, args.device, args.precision, args.detector)
+        stack.enter_context(estimator)
+        sinks = [stack.enter_context(open_sink()) for open_sink in _sinks(args, source, estimator)]
+        total = min((n for n in (source.frame_count, args.max_frames) if n is not None), default=None)
+        stream = stack.enter_context(PoseStream(source, estimator))
+        # On one terminal the progress would run into the JSON lines.
+        quiet = args.quiet or (_to_stdout(args) and sys.stdout.isatty())
+        with Progress(total, quiet=quiet) as progress:
+            for frame in stream:
+                for sink in sinks:
+                    sink.write(frame)
+                progress.update(len(frame.poses), frame.dropped)
+                if progress.frames == args.max_frames:
+                    break
+    if not args.quiet:
+        written = [getattr(args, option) for option in FILE_OPTIONS if getattr(args, option) not in (None, "-")]
+        sys.stderr.write(_summary(progress.frames, progress.people, progress.dropped, progress.seconds, written))
+    return 0
+
+
+def _to_stdout(args: argparse.Namespace) -> bool:
+    """Whether JSON lines go to stdout: asked for by -, or because no output is given."""
+    return args.jsonl == "-" or not any(getattr(args, option) for option in FILE_OPTIONS)
+
+
+def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -> Iterator[Callable[[], FileSink]]:
+    """The sinks asked for, each as a function that opens it."""
+    from transpose_sdk.draw import PoseAnnotator
+    from transpose_sdk.media import sinks
+
+    annotator = PoseAnnotator(boxes=not args.no_boxes, labels=not args.no_boxes, min_score=args.min_score)
+    if args.save:
+        yield lambda: _picture_sink(Path(args.save), source, annotator)
+    if args.json:
+        yield lambda: sinks.JsonSink(
+            args.json, source=source_record(source), model=estimator.describe(), skeleton=estimator.skeleton
+        )
+    if _to_stdout(args):
+        yield lambda: sinks.JsonLinesSink(sys.stdout.buffer)
+    elif args.jsonl:
+        yield lambda: sinks.JsonLinesSink(args.jsonl)
+    if args.csv:
+        yield lambda: sinks.CsvSink(args.csv)
+    if args.coco:
+        yield lambda: sinks.CocoSink(args.coco)
+    if args.openpose:
+        path = Path(args.source)
+        yield lambda: sinks.OpenPoseSink(args.openpose, path.stem if path.is_file() else "frame")
+    if args.mot:
+        yield lambda: sinks.MotSink(args.mot)
+
+
+def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileSink:
+    """An image or folder for a name with an image's suffix or none, and a video otherwise."""
+    from transpose_sdk.media.sinks import ImageSink, VideoSink
+    from transpose_sdk.media.sources import IMAGE_SUFFIXES
+
+    if not path.suffix or path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir():
+        return ImageSink(path, _image_names(source), annotator)
+    return VideoSink(path, source.fps, annotator)
+
+
+def _image_names(source: Source) -> list[str] | None:
+    """Names for the images of a folder: those of the source's own files, if no two are the same."""
+    from transpose_sdk.media.sources import ImageSource
+
+    if not isinstance(source, ImageSource):
+        return None
+    names = [path.name for path in source.paths]
+    return names if len(set(names)) == len(names) else None
+
+
+def _keep_inputs(args: argparse.Namespace, source: Source) -> None:
+    """Refuse outputs that would overwrite a file of the source. Raises InputError."""
+    from transpose_sdk.errors import InputError
+    from transpose_sdk.media.sources import ImageSource
+
+    inputs = {path.resolve() for path in (source.paths if isinstance(source, ImageSource) else [Path(args.source)])}
+    for option in FILE_OPTIONS:
+        value = getattr(args, option)
+        if value is None:
+            continue
+        outputs = {Path(value).resolve()}
+        if option == "save":
+            outputs |= {(Path(value) / name).resolve() for name in _image_names(source) or ()}
+        if inputs & outputs:
+            raise InputError(f"--{option} {value} would overwrite the source {args.source}: give another name")
+
+
+def source_record(source: Source) -> dict[str, Any]:
+    """The "source" of the JSON document."""
+    width, height = source.size or (None, None)
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "fps": source.fps,
+        "frame_count": source.frame_count,
+        "width": width,
+        "height": height,
+    }
+
+
+def _summary(frames: int, people: int, dropped: int, seconds: float, written: list[str]) -> str:
+    lost = f", {dropped} dropped" if dropped else ""
+    where = f"; wrote {', '.join(written)}" if written else ""
+    return f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-6):.1f} fps), {people} poses{lost}{where}\n"
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    """A converter for argparse to whole numbers from `lowest` on."""
+
+    def convert(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() else -1
+        if number < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} on")
+        return number
+
+    return convert

@@ -1,0 +1,197 @@
+"""The crop of one person: from a box to the network's input and from heatmap pixels back to the image.
+
+Everything here is the published preprocessing in its DARK flavour: a padded source length of L px holds L - 1 steps and
+maps to the S - 1 steps of a side of S px. Pixel centres have whole numbers, in images, crops and heatmaps alike.
+A size is always (height, width), a point always (x, y).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from transpose_sdk.errors import InputError
+
+PIXEL_STD = 200.0  # a scale of 1 is 200 px, COCO's and MPII's habit
+PADDING = 1.25
+
+
+def check_image(image: Any) -> NDArray[np.uint8]:
+    """The image, if it is one that OpenCV would have read in colour.
+
+    Raises:
+        InputError: Not an (H, W, 3) uint8 array of at least one pixel.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"the image is a {type(image).__name__}, not an array: give (H, W, 3) uint8 in BGR order, as of cv2.imread"
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"the image has shape {image.shape} and type {image.dtype}, not (H, W, 3) uint8 in BGR order: "
+            "convert it with cv2.cvtColor, or scale it to 0..255 and call .astype('uint8')"
+        )
+    return image
+
+
+def check_boxes(boxes: ArrayLike, image_size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Boxes as a float32 array, if they can be cropped.
+
+    Args:
+        boxes: Shape (N, 4): x, y, width, height in image px. An empty sequence means no box.
+        image_size: (height, width) of the image; with it, a box has to overlap the image.
+
+    Returns:
+        Shape (N, 4), float32.
+
+    Raises:
+        InputError: Not of shape (N, 4), or a box is not finite, has no area, or lies outside the image.
+    """
+    try:
+        array = np.asarray(boxes, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError("the boxes are not numbers: give an (N, 4) array of x, y, width, height in pixels") from None
+    if array.size == 0 and array.ndim <= 2:
+        return np.zeros((0, 4), np.float32)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"the boxes have shape {array.shape}, not (N, 4): give x, y, width, height in pixels for each")
+    _refuse(~np.isfinite(array).all(1), array, "is not finite", "give x, y, width, height in pixels")
+    _refuse((array[:, 2:] <= 0).any(1), array, "has no area", "give x, y, width, height with both lengths above 0")
+    if image_size is not None:
+        height, width = image_size
+        outside = (array[:, :2] >= (width, height)).any(1) | (array[:, :2] + array[:, 2:] <= 0).any(1)
+        _refuse(outside, array, f"lies outside the image of {width} x {height} px", "drop it, or clip it to the image")
+    return array
+
+
+def _refuse(bad: Any, boxes: NDArray[np.float32], fault: str, remedy: str) -> None:
+    if bad.any():
+        first = int(bad.argmax())
+        raise InputError(f"box {first} of {len(boxes)}, {boxes[first].tolist()}, {fault}: {remedy}")
+
+
+def boxes_to_centers_scales(
+    boxes: ArrayLike, input_size: tuple[int, int], padding: float = PADDING
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Centre and padded size of the crops of some boxes, grown to the aspect of the network's input.
+
+    Args:
+        boxes: Shape (N, 4): x, y, width, height in image px.
+        input_size: (height, width) of the network's input.
+        padding: Factor on the grown box.
+
+    Returns:
+        centers: Shape (N, 2), float32, in image px.
+        scales: Shape (N, 2), float32, width and height in units of 200 px.
+
+    Raises:
+        InputError: See `check_boxes`.
+    """
+    checked = check_boxes(boxes)
+    corners, lengths = checked[:, :2], checked[:, 2:]
+    aspect = input_size[1] / input_size[0]
+    width = np.maximum(lengths[:, 0], lengths[:, 1] * aspect)
+    grown = np.stack((width, width / aspect), axis=1)
+    return corners + (lengths - 1) * 0.5, (grown * (padding / PIXEL_STD)).astype(np.float32)
+
+
+def crop_affines(
+    centers: ArrayLike, scales: ArrayLike, size: tuple[int, int], rotations: ArrayLike = 0.0
+) -> NDArray[np.float64]:
+    """Affine transforms from image px to px of a crop (or of a heatmap: give its size).
+
+    Args:
+        centers: Shape (N, 2), in image px.
+        scales: Shape (N, 2), in units of 200 px. Only the width counts: the transform keeps angles.
+        size: (height, width) of the crop or heatmap.
+        rotations: Degrees, shape (N,) or one for all; the crop's up is the image's up turned clockwise by so much.
+
+    Returns:
+        Shape (N, 2, 3), float64.
+    """
+    center = np.asarray(centers, np.float64)
+    # A padded box under 2 px has no steps to scale by; 1 px keeps the transform finite and invertible.
+    source = np.maximum(np.asarray(scales, np.float64)[:, 0] * PIXEL_STD - 1, 1.0)
+    angle = np.radians(np.broadcast_to(np.asarray(rotations, np.float64), source.shape))
+    middle = (np.array(size[::-1], np.float64) - 1) / 2
+    cos, sin = (size[1] - 1) / source * np.stack((np.cos(angle), np.sin(angle)))
+    affines = np.empty((len(center), 2, 3))
+    affines[:, 0, 0] = affines[:, 1, 1] = cos
+    affines[:, 0, 1], affines[:, 1, 0] = sin, -sin
+    affines[:, :, 2] = middle - np.einsum("nij,nj->ni", affines[:, :, :2], center)
+    return affines
+
+
+def invert_affines(affines: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Inverses of affine transforms, shape (..., 2, 3) to (..., 2, 3), float64."""
+    linear = np.linalg.inv(np.asarray(affines[..., :2], np.float64))
+    return np.concatenate((linear, -(linear @ affines[..., 2:])), axis=-1)
+
+
+def apply_affine(points: ArrayLike, affine: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Transform points.
+
+    Args:
+        points: Shape (..., 2), x and y.
+        affine: Shape (2, 3) for all points; or (N, 2, 3) with points of shape (N, K, 2), one transform a row.
+
+    Returns:
+        Shape of `points`, float64.
+    """
+    array = np.asarray(points, np.float64)
+    return array @ np.swapaxes(affine[..., :2], -1, -2) + (
+        affine[..., 2] if affine.ndim == 2 else affine[:, None, :, 2]
+    )
+
+
+def warp_crops(
+    image: NDArray[np.uint8],
+    affines: NDArray[np.float64],
+    input_size: tuple[int, int],
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Cut the crops out of the image: bilinear, black outside.
+
+    Args:
+        image: Shape (H, W, 3), uint8.
+        affines: Shape (N, 2, 3), image px to crop px.
+        input_size: (height, width) of a crop.
+        out: Shape (N, height, width, 3), uint8, C-contiguous, written in place of a new array.
+
+    Returns:
+        Shape (N, height, width, 3), uint8, in the channel order of the image; `out` where it was given.
+
+    Raises:
+        InputError: The image or `out` has another shape or type.
+    """
+    check_image(image)
+    height, width = input_size
+    shape = (len(affines), height, width, 3)
+    if out is None:
+        out = np.empty(shape, np.uint8)
+    elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+        raise InputError(f"out has shape {out.shape} and type {out.dtype}: give a C-contiguous uint8 array of {shape}")
+    for crop, affine in zip(out, affines, strict=True):
+        cv2.warpAffine(image, affine, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
+    return out
+
+
+def heatmap_to_image(
+    coords: ArrayLike, centers: ArrayLike, scales: ArrayLike, heatmap_size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Decoded coordinates in image px: the inverse of the crop transform on the heatmap's grid.
+
+    Args:
+        coords: Shape (N, K, 2), in heatmap px.
+        centers: Shape (N, 2), in image px.
+        scales: Shape (N, 2), in units of 200 px.
+        heatmap_size: (height, width) of a heatmap.
+
+    Returns:
+        Shape (N, K, 2), float32, in image px.
+    """
+    affines = invert_affines(crop_affines(centers, scales, heatmap_size))
+    return apply_affine(coords, affines).astype(np.float32)

@@ -1,0 +1,61 @@
+"""Person detectors: ours, the published ones by path, and the whole frame, behind one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..bundle import open_bundle
+from ..errors import DetectorError
+from .frame import WholeFrame
+from .graph import GraphDetector, compile_graph, read_graph, take_images
+from .networks import recognise
+from .person import PersonDetector
+from .protocol import Detections, Detector
+
+__all__ = ["Detections", "Detector", "GraphDetector", "PersonDetector", "WholeFrame", "open_detector"]
+
+_THRESHOLDS = {"yolox": 0.3, "rtmdet": 0.3, "blazepose": 0.5}
+
+
+def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_threshold: float | None = None) -> Detector:
+    """Open a person detector.
+
+    Args:
+        spec: "person" for the one that ships, "frame" for the whole frame, the path of a detector bundle or of an
+            OpenVINO, ONNX or TensorFlow Lite network (YOLOX, RTMDet, BlazePose), or a detector, given back as it is.
+        device: OpenVINO's name of the device, such as "CPU", "GPU" or "NPU"; "AUTO" lets OpenVINO choose.
+        score_threshold: Lowest score of a person, 0..1; None takes the detector's own.
+
+    Raises:
+        DetectorError: There is no such detector, it cannot be read, or the device cannot run it.
+        BundleError: The bundle is not there, damaged, or of another kind.
+    """
+    if score_threshold is not None and not 0 <= score_threshold <= 1:
+        raise DetectorError(f"the score threshold is {score_threshold}; give a number from 0 to 1.")
+    if not isinstance(spec, str | Path):
+        if isinstance(spec, Detector):
+            return spec
+        raise DetectorError(
+            f"{type(spec).__name__} is no detector; give a name, a path or an object with Detector's methods."
+        )
+    if spec == "frame":
+        return WholeFrame()
+    path = Path(spec)
+    if path.is_dir() or not path.suffix:
+        return _open_bundle(spec, device, score_threshold)
+    model = read_graph(path)
+    recipe = recognise(model, path)
+    threshold = _THRESHOLDS[recipe.kind] if score_threshold is None else score_threshold
+    return GraphDetector(path.stem, compile_graph(take_images(model, recipe), device, path), recipe, threshold)
+
+
+def _open_bundle(spec: str | Path, device: str, score_threshold: float | None) -> PersonDetector:
+    bundle = open_bundle(spec, "detector")
+    threshold = bundle.description.get("score_threshold", 0.4) if score_threshold is None else score_threshold
+    return PersonDetector(
+        bundle.name,
+        bundle.graph("fp16").path,
+        input_size=bundle.input_size,
+        device=device,
+        score_threshold=threshold,
+    )

@@ -1,0 +1,23 @@
+"""The detector for videos of one person: the whole frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..crops import check_image
+from .protocol import Detections
+
+
+class WholeFrame:
+    """Says that one person fills the frame."""
+
+    name = "frame"
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """The frame as a box with score 1; see `Detector`."""
+        height, width = check_image(image).shape[:2]
+        return np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

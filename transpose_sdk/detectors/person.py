@@ -1,0 +1,79 @@
+"""The detector that ships: our own network from its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..crops import check_image
+from ..errors import DetectorError
+from .cells import STRIDES, decode_cells
+from .graph import GraphDetector, Recipe, compile_graph, output_shapes, read_graph, take_images
+from .nms import non_maximum_suppression
+from .protocol import Detections
+
+
+def decode_person(outputs: list[NDArray[Any]], size: tuple[int, int], threshold: float) -> Detections:
+    """Scores (1, A) and distances (1, A, 4) of all cells to boxes."""
+    boxes, scores = decode_cells(outputs[0][0], outputs[1][0], size[0], size[1], threshold)
+    keep = non_maximum_suppression(boxes, scores)
+    return boxes[keep], scores[keep]
+
+
+class PersonDetector:
+    """Our network, with its input turned on end for frames that are; see `Detector`.
+
+    Args:
+        name: What to call it.
+        graph: OpenVINO file, (1, H, W, 3) uint8 BGR in, scores (1, A) and distances (1, A, 4) out, for any H and W.
+        input_size: (height, width) to run it at, multiples of 32.
+        device: OpenVINO's name of the device.
+        score_threshold: Lowest score of a person.
+
+    Raises:
+        DetectorError: The graph is another one, or the device cannot run it.
+    """
+
+    def __init__(
+        self, name: str, graph: Path, *, input_size: tuple[int, int], device: str, score_threshold: float
+    ) -> None:
+        self.name = name
+        self._graph = graph
+        self._size = input_size
+        self._device = device
+        self._threshold = score_threshold
+        self._turned: GraphDetector | None = None
+        self._straight: GraphDetector | None = self._open(input_size)
+
+    def _open(self, size: tuple[int, int]) -> GraphDetector:
+        recipe = Recipe(self.name, size, None, decode_person)
+        model = read_graph(self._graph)
+        cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
+        try:
+            model = take_images(model, recipe)
+        except RuntimeError as error:
+            raise DetectorError(f"the graph {self._graph} cannot run at {size}; export the detector again.") from error
+        if output_shapes(model) != [(1, cells), (1, cells, 4)]:
+            raise DetectorError(
+                f"the graph {self._graph} gives {output_shapes(model)} instead of scores and distances of {cells} "
+                "cells; export the detector again."
+            )
+        return GraphDetector(self.name, compile_graph(model, self._device, self._graph), recipe, self._threshold)
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """Find people; see `Detector`."""
+        if self._straight is None:
+            raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
+        height, width = check_image(image).shape[:2]
+        if (height > width) == (self._size[0] > self._size[1]):
+            return self._straight(image)
+        if self._turned is None:  # compiled when the first such frame comes: most sources have one shape only
+            self._turned = self._open((self._size[1], self._size[0]))
+        return self._turned(image)
+
+    def close(self) -> None:
+        """Let go of the network."""
+        self._straight = self._turned = None

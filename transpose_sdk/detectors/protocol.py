@@ -1,0 +1,37 @@
+"""What a person detector is."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Detections = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (N, 4) x, y, w, h in pixels; scores (N,)
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds people in a frame. One call at a time: a detector reuses its buffers.
+
+    Attributes:
+        name: What to call it in reports.
+    """
+
+    name: str
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """Find people.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+
+        Returns:
+            boxes (N, 4) float32 x, y, w, h in pixels, inside the image, best first; scores (N,) float32 in 0..1.
+
+        Raises:
+            InputError: The image has another form.
+        """
+
+    def close(self) -> None:
+        """Let go of the network; harmless when called again."""

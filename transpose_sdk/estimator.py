@@ -1,0 +1,160 @@
+"""One frame in, the poses of the people in it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from transpose_sdk import decoding
+from transpose_sdk.attention import DependencyArea, affected_area, dependency_area
+from transpose_sdk.backends.openvino import OpenVINOBackend
+from transpose_sdk.bundle import Bundle, open_bundle
+from transpose_sdk.crops import check_boxes, check_image
+from transpose_sdk.detectors import Detector, open_detector
+from transpose_sdk.errors import InputError
+from transpose_sdk.poses import Poses
+from transpose_sdk.topdown import Infer, estimate_poses, with_flip_test, without_duplicates
+
+DEFAULT_MODEL = "tp_m"
+AREAS: dict[str, Callable[..., DependencyArea]] = {"dependency": dependency_area, "affected": affected_area}
+
+
+class PoseEstimator:
+    """Finds people and their keypoints in single frames.
+
+    Args:
+        model: A shipped pose bundle's name, or a bundle's folder.
+        device: "AUTO", "CPU", "GPU" or "NPU".
+        precision: "fp32", "fp16" or "int8"; None for the bundle's default.
+        detector: "person" (shipped), "frame" (the whole frame is one person), a detector's file, or a `Detector`.
+        attention: Whether every call carries the queries and keys of the last attention layer in its poses, so that
+            `attention` needs no second inference.
+        flip_test: Whether the mirrored crop is inferred too and averaged; slower and a little better.
+        requests: Crops in flight; None for the device's own choice.
+
+    Raises:
+        BundleError: The bundle is missing or damaged.
+        BackendError: The device is not there or cannot run it.
+        DetectorError: The detector cannot be opened.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "AUTO",
+        precision: str | None = None,
+        detector: str | Path | Detector = "person",
+        *,
+        attention: bool = False,
+        flip_test: bool = False,
+        requests: int | None = None,
+    ) -> None:
+        self.bundle: Bundle = open_bundle(model, "pose")
+        self.skeleton = self.bundle.skeleton
+        self.backend = OpenVINOBackend(self.bundle, device, precision, requests)
+        self.detector: Detector = open_detector(detector, self.backend.device)
+        self._carries_attention = attention
+        self._flip_test = flip_test
+        decoding.warm_up()
+
+    def __call__(self, image: NDArray[np.uint8], boxes: ArrayLike | None = None) -> Poses:
+        """Find the people and their keypoints.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            boxes: (N, 4) x, y, width, height in px: one pose a box in the same order, no detector, no suppression.
+
+        Returns:
+            Poses in image px, best first unless `boxes` are given; an empty `Poses` where nobody is found.
+
+        Raises:
+            InputError: The image or the boxes have another form, or a box lies outside the image.
+        """
+        check_image(image)
+        if boxes is not None:
+            given = check_boxes(boxes, image.shape[:2])
+            return self.pose(image, given, np.ones(len(given), np.float32))
+        return without_duplicates(self.pose(image, *self.detector(image)), self.bundle.input_size)
+
+    def pose(
+        self,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        box_scores: NDArray[np.float32],
+        attention: bool | None = None,
+    ) -> Poses:
+        """One pose a box, in the order of the boxes.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            boxes: (N, 4) x, y, width, height in px, each with an area.
+            box_scores: (N,).
+            attention: Overrides the estimator's own setting.
+        """
+        carried = self._carries_attention if attention is None else attention
+        infer: Infer = partial(self.backend.infer, attention=carried)
+        if self._flip_test:
+            infer = with_flip_test(infer, self.skeleton)
+        return estimate_poses(infer, image, boxes, box_scores, self.bundle.input_size, self.skeleton)
+
+    def attention(
+        self,
+        image: NDArray[np.uint8],
+        poses: Poses,
+        person: int = 0,
+        keypoint: str | int = 0,
+        mode: str = "dependency",
+    ) -> DependencyArea:
+        """What a keypoint was inferred from: the last layer's attention as a grid over the image.
+
+        Args:
+            image: The frame the poses were found in.
+            poses: Poses of this estimator. Where they carry no queries and keys, the person is inferred once more.
+            person: Index into `poses`.
+            keypoint: Name or index of the keypoint.
+            mode: "dependency" (what the keypoint looked at) or "affected" (what looked at the keypoint).
+
+        Raises:
+            InputError: No such person, keypoint or mode, or the bundle's graph gives no attention.
+        """
+        if mode not in AREAS:
+            raise InputError(f"no attention mode {mode!r}: use one of {', '.join(AREAS)}")
+        if not self.backend.has_attention:
+            raise InputError(f"the bundle {self.bundle.name} gives no attention: export it with attention outputs")
+        if not 0 <= person < len(poses):
+            raise InputError(f"no person {person}: the poses hold {len(poses)}, counted from 0")
+        one = poses[person]
+        if one.queries is None:
+            again = self.pose(check_image(image), one.boxes, one.person_scores, attention=True)
+            one = replace(one, queries=again.queries, keys=again.keys, crop_affines=again.crop_affines)
+        grid = self.bundle.description["attention"]["grid"]
+        return AREAS[mode](one, 0, keypoint, (int(grid[0]), int(grid[1])), self.bundle.input_size)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, device and precision, as `transpose run` writes them."""
+        return {
+            "name": self.bundle.name,
+            "device": self.backend.device,
+            "precision": self.backend.precision,
+            "detector": self.detector.name,
+        }
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.backend.close()
+        self.detector.close()
+
+    def __enter__(self) -> PoseEstimator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

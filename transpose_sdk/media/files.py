@@ -1,0 +1,128 @@
+"""What the sinks share: the frame they take, the context manager, and files that are complete after every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transpose_sdk.errors import SinkError
+from transpose_sdk.poses import Poses
+
+SinkType = TypeVar("SinkType", bound="FileSink")
+
+
+class PosedFrame(Protocol):
+    """What a sink needs of a frame of a PoseStream: index, time in s, (H, W, 3) uint8 BGR image and poses in its px."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def image(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def poses(self) -> Poses: ...
+
+
+class Sink(Protocol):
+    """Takes the frames of a stream one after another; the file is whole once it is closed."""
+
+    def write(self, frame: PosedFrame) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FileSink:
+    """A sink as a context manager, which closes itself on the way out of the block, with an error too."""
+
+    def __enter__(self: SinkType) -> SinkType:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except SinkError:
+            if not isinstance(error, SinkError):  # the first failure is the one to tell
+                raise
+
+    def write(self, frame: PosedFrame) -> None:
+        """Add a frame. Raises SinkError where it cannot be written."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish the file. Closing twice is harmless."""
+
+
+@contextmanager
+def sink_errors(path: Path | str) -> Iterator[None]:
+    """Raise an OSError of the block as a SinkError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SinkError(
+            f"cannot write {path} ({reason}): check the folder, its permission and the free space"
+        ) from error
+
+
+class GrowingFile:
+    """A file of records that is complete after each of them, whatever happens next.
+
+    A closing `tail` (such as the brackets that end a JSON document) follows the last record and is overwritten by the
+    next one in a single write. A record that does not fit on the disk is taken back.
+    """
+
+    def __init__(self, path: str | Path, head: bytes = b"", tail: bytes = b"") -> None:
+        """Create the file and, where missing, its folder.
+
+        Args:
+            path: Where to; an existing file is replaced.
+            head: What stands before the first record.
+            tail: What stands after the last one.
+
+        Raises:
+            SinkError: It cannot be created.
+        """
+        self.path = Path(path)
+        self._tail = tail
+        self._end = 0
+        with sink_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("wb", buffering=0)
+        self.append(head)
+
+    def append(self, record: bytes) -> None:
+        """Write one record and the tail.
+
+        Raises:
+            SinkError: They do not fit; the file keeps all earlier records.
+        """
+        with sink_errors(self.path):
+            try:
+                self._write(record + self._tail)
+            except OSError:
+                self._write(self._tail)
+                self._file.truncate(self._end + len(self._tail))
+                raise
+        self._end += len(record)
+
+    def _write(self, data: bytes) -> None:
+        self._file.seek(self._end)
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        """Close the file."""
+        with sink_errors(self.path):
+            self._file.close()

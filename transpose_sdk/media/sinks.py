@@ -1,0 +1,222 @@
+"""Sinks for programs to read: JSON, JSON lines, CSV, COCO results, OpenPose and MOT; videos are in `pictures`.
+
+Every file is complete after each frame (see `files.GrowingFile`), so that a crash or a full disk costs one frame.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from transpose_sdk.errors import SinkError
+from transpose_sdk.media.files import FileSink, GrowingFile, PosedFrame, Sink, sink_errors
+from transpose_sdk.media.pictures import ImageSink, VideoSink
+from transpose_sdk.skeletons import Skeleton
+
+__all__ = [
+    "CocoSink", "CsvSink", "ImageSink", "JsonLinesSink", "JsonSink", "MotSink", "OpenPoseSink", "PosedFrame", "Sink",
+    "VideoSink",
+]  # fmt: skip
+
+SCHEMA = "transpose-sdk/poses/1"
+CSV_COLUMNS = ("frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score")
+
+
+def frame_record(frame: PosedFrame) -> dict[str, Any]:
+    """One frame of the `run` schema: {"index", "time", "people": [{"track_id", "score", "box", "keypoints"}]}."""
+    return {"index": frame.index, "time": round(frame.time, 6), **frame.poses.to_dict()}
+
+
+class JsonSink(FileSink):
+    """The `run` schema as one JSON document, which can be parsed after every frame."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        source: Mapping[str, Any] | str,
+        model: Mapping[str, Any] | str,
+        skeleton: Skeleton,
+    ) -> None:
+        """Write the document's head.
+
+        Args:
+            path: Where to.
+            source: What the frames come from (name, kind, fps, ...), or its name alone.
+            model: What the poses come from (name, device, precision, ...), or its name alone.
+            skeleton: The keypoints' names and edges.
+
+        Raises:
+            SinkError: The file cannot be created.
+        """
+        head: dict[str, Any] = {
+            "schema": SCHEMA,
+            "source": {"name": source} if isinstance(source, str) else dict(source),
+            "model": {"name": model} if isinstance(model, str) else dict(model),
+            "skeleton": {"names": list(skeleton.names), "edges": [list(edge) for edge in skeleton.edges]},
+            "frames": [],
+        }
+        opening = _dumps(head)[: -len(b"]}")]
+        self._file = GrowingFile(path, opening, b"\n]}\n")
+        self._separator = b"\n"
+
+    def write(self, frame: PosedFrame) -> None:
+        """Add a frame. Raises SinkError where the disk is full."""
+        self._file.append(self._separator + _dumps(frame_record(frame)))
+        self._separator = b",\n"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class JsonLinesSink(FileSink):
+    """One JSON object a line and frame, like the entries of "frames" in the `run` schema; to a file or a pipe."""
+
+    def __init__(self, target: str | Path | IO[bytes]) -> None:
+        """Create the file.
+
+        Args:
+            target: A path, or an open binary stream such as sys.stdout.buffer, which is left open.
+
+        Raises:
+            SinkError: The file cannot be created.
+        """
+        self._stream: IO[bytes] | None = None
+        self._file: GrowingFile | None = None
+        if isinstance(target, str | Path):
+            self._file = GrowingFile(target)
+        else:
+            self._stream = target
+
+    def write(self, frame: PosedFrame) -> None:
+        """Add a line. Raises SinkError where the disk is full or the pipe's reader has gone."""
+        line = _dumps(frame_record(frame)) + b"\n"
+        if self._file is not None:
+            self._file.append(line)
+        if self._stream is not None:
+            with sink_errors(getattr(self._stream, "name", "the stream")):
+                self._stream.write(line)
+                self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+class CsvSink(FileSink):
+    """A tidy table: one row a joint, with the columns CSV_COLUMNS; an unknown track id is an empty cell."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Write the header. Raises SinkError where the file cannot be created."""
+        self._file = GrowingFile(path, _csv_lines([CSV_COLUMNS]))
+
+    def write(self, frame: PosedFrame) -> None:
+        """Add the rows of a frame; one without people has none. Raises SinkError where the disk is full."""
+        record = frame_record(frame)
+        rows = [
+            (record["index"], record["time"], person, entry["track_id"], entry["score"], name, x, y, score)
+            for person, entry in enumerate(record["people"])
+            for name, (x, y, score) in zip(frame.poses.skeleton.names, entry["keypoints"], strict=True)
+        ]
+        self._file.append(_csv_lines(rows))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class CocoSink(FileSink):
+    """COCO keypoint results, a list that pycocotools' loadRes takes; image_id is the frame's index."""
+
+    def __init__(self, path: str | Path, category_id: int = 1) -> None:
+        """Create the file with an empty list. Raises SinkError where that fails."""
+        self._file = GrowingFile(path, b"[", b"\n]\n")
+        self._category_id = category_id
+        self._separator = b"\n"
+
+    def write(self, frame: PosedFrame) -> None:
+        """Add the people of a frame. Raises SinkError where the disk is full."""
+        results = frame.poses.to_coco(frame.index, self._category_id)
+        if results:
+            self._file.append(self._separator + b",\n".join(_dumps(result) for result in results))
+            self._separator = b",\n"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class OpenPoseSink(FileSink):
+    """A folder with one OpenPose JSON file a frame, the keypoints in our skeleton's order (COCO-17, not BODY_25)."""
+
+    def __init__(self, folder: str | Path, stem: str = "frame") -> None:
+        """Create the folder.
+
+        Args:
+            folder: Where to.
+            stem: Start of the names: STEM_000000000012_keypoints.json holds frame 12.
+
+        Raises:
+            SinkError: The folder cannot be created.
+        """
+        self.folder = Path(folder)
+        self._stem = stem
+        with sink_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, frame: PosedFrame) -> None:
+        """Write a frame's file. Raises SinkError where that fails."""
+        parts = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
+        empty: dict[str, list[float]] = {part: [] for part in parts}
+        people = [
+            {
+                "person_id": [-1 if person["track_id"] is None else person["track_id"]],
+                "pose_keypoints_2d": [value for joint in person["keypoints"] for value in joint],
+                **empty,
+            }
+            for person in frame_record(frame)["people"]
+        ]
+        path = self.folder / f"{self._stem}_{frame.index:012d}_keypoints.json"
+        with sink_errors(path):
+            path.write_bytes(_dumps({"version": 1.3, "people": people}))
+
+
+class MotSink(FileSink):
+    """Boxes and ids in the text format of the MOT challenge: frame and id from 1 on, id -1 where there is no track."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Create the file. Raises SinkError where that fails."""
+        self._file = GrowingFile(path)
+
+    def write(self, frame: PosedFrame) -> None:
+        """Add a line a person. Raises SinkError where the disk is full."""
+        rows = [
+            (frame.index + 1, -1 if p["track_id"] is None else p["track_id"], *p["box"], p["score"], -1, -1, -1)
+            for p in frame_record(frame)["people"]
+        ]
+        self._file.append(_csv_lines(rows))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _dumps(value: object) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise SinkError(
+            f"cannot write as JSON ({error}): expected finite numbers, texts, lists and mappings"
+        ) from error
+
+
+def _csv_lines(rows: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

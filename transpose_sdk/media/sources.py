@@ -1,0 +1,215 @@
+"""Where pictures come from: `open_source` turns a path, glob, camera index, URL or iterable into a Source."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, to_bgr
+from transpose_sdk.media.quiet import quiet_opencv
+from transpose_sdk.media.video import CaptureSource
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+SourceSpec = str | os.PathLike[str] | int | Source | Iterable[object]
+
+
+def open_source(
+    spec: SourceSpec, *, start: int = 0, stop: int | None = None, stride: int = 1, fps: float | None = None
+) -> Source:
+    """Open anything that gives pictures.
+
+    Args:
+        spec: A video or image file, a folder of images, a glob of images, a camera's index (also as a string), an
+            rtsp:// or http:// URL, one (H, W, 3) uint8 BGR array, any iterable of such arrays or of (seconds, array)
+            pairs, or a Source, which is given back.
+        start: Index of the first frame.
+        stop: Index of the frame to stop before; None for all.
+        stride: Hand out every stride-th frame.
+        fps: Frames per second of images and arrays without times (30 if not given), or to overrule a video's own.
+
+    Raises:
+        SourceError: There is nothing there, or nothing that can be decoded.
+        InputError: An option cannot be used.
+    """
+    frames = FrameRange(start, stop, stride)
+    if fps is not None and not (isinstance(fps, int | float) and math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps={fps!r}: give frames per second as a number above 0")
+    if isinstance(spec, Source):
+        if frames != FrameRange() or fps is not None:
+            raise InputError(f"{spec.name} is already open: give start, stop, stride and fps where it is opened")
+        return spec
+    if isinstance(spec, int | np.integer):
+        return CaptureSource(int(spec), frames, fps)
+    if isinstance(spec, str | os.PathLike):
+        return _open_path(os.fspath(spec), frames, fps)
+    if isinstance(spec, np.ndarray) and spec.ndim in (2, 3):
+        return ArraySource([spec], frames, fps)
+    if isinstance(spec, Iterable):
+        return ArraySource(spec, frames, fps)
+    raise SourceError(
+        f"cannot take frames from a {type(spec).__name__}: give a path, a glob, a camera index, a URL or an iterable "
+        "of (H, W, 3) uint8 arrays"
+    )
+
+
+def _open_path(spec: str, frames: FrameRange, fps: float | None) -> Source:
+    if "://" in spec:
+        return CaptureSource(spec, frames, fps)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            raise SourceError(
+                f"no images in the folder {spec}: expected files such as .jpg or .png; give a folder of images or a "
+                "video file"
+            )
+        return ImageSource(images, frames, fps, spec)
+    if path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return ImageSource([path], frames, fps, spec)
+        return CaptureSource(str(path), frames, fps)
+    if spec.isascii() and spec.isdigit():
+        return CaptureSource(int(spec), frames, fps)
+    if glob.has_magic(spec):
+        matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob: no absolute
+        images = [p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        if not images:
+            raise SourceError(
+                f"{spec} matches {len(matches)} files but no images: expected files such as .jpg or .png; quote the "
+                "pattern and check it"
+            )
+        return ImageSource(images, frames, fps, spec)
+    raise SourceError(
+        f"there is no file or folder {spec}: expected a video, an image, a folder or glob of images, a camera index or "
+        "a URL; check the path"
+    )
+
+
+class ImageSource:
+    """Image files in natural order of their names: frame_2 comes before frame_10.
+
+    Attributes:
+        paths: The files; a frame's index is its place here.
+    """
+
+    def __init__(self, paths: Iterable[Path], frames: FrameRange, fps: float | None = None, name: str = "") -> None:
+        """Sort the files; each is read when its turn comes."""
+        self.paths = sorted(paths, key=_natural_key)
+        self._frames = frames
+        self._period = 1.0 / (fps or DEFAULT_FPS)
+        self._closed = False
+        self.name = name or str(self.paths[0])
+        self.kind = "images"
+        self.fps = fps / frames.stride if fps else None
+        self.frame_count: int | None = len(frames.of(len(self.paths)))
+        self.size: tuple[int, int] | None = None
+        self.live = False
+
+    def __enter__(self) -> ImageSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End an iteration at its next image."""
+        self._closed = True
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index in self._frames.of(len(self.paths)):
+            if self._closed:
+                return
+            yield SourceFrame(index, index * self._period, read_image(self.paths[index]))
+
+
+class ArraySource:
+    """Arrays, or (seconds, array) pairs, from any iterable, which may be endless."""
+
+    def __init__(self, arrays: Iterable[object], frames: FrameRange, fps: float | None = None) -> None:
+        """Nothing is taken from the iterable before the first frame is asked for."""
+        self._arrays = arrays
+        self._frames = frames
+        self._raw_fps = fps or DEFAULT_FPS
+        self._closed = False
+        self.name = type(arrays).__name__
+        self.kind = "array"
+        self.fps = fps / frames.stride if fps else None
+        self.frame_count = len(frames.of(len(arrays))) if isinstance(arrays, list | tuple | np.ndarray) else None
+        self.size: tuple[int, int] | None = None
+        self.live = False
+
+    def __enter__(self) -> ArraySource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End an iteration at its next array."""
+        self._closed = True
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        clock = FrameClock(1.0 / self._raw_fps)
+        # islice never asks the iterable for a frame past the stop.
+        for index, item in enumerate(islice(self._arrays, self._frames.stop)):
+            if self._closed:
+                return
+            stamp, image = _split(item, index, index / self._raw_fps)
+            seconds = clock.tick(stamp)
+            if index in self._frames:
+                yield SourceFrame(index, seconds, to_bgr(image, f"frame {index}"))
+
+
+def _split(item: object, index: int, default: float) -> tuple[float, object]:
+    """The time in seconds and the picture of one item of an iterable."""
+    if not isinstance(item, tuple):
+        return default, item
+    if len(item) != 2 or not isinstance(item[0], int | float | np.integer | np.floating):
+        kinds = ", ".join(type(part).__name__ for part in item)
+        raise SourceError(
+            f"frame {index} is a tuple of ({kinds}); expected an array or a pair (seconds, array): put the time first"
+        )
+    return float(item[0]), item[1]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) uint8, BGR, turned upright as its EXIF data says.
+
+    Raises:
+        SourceError: The file cannot be read or decoded.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)  # unlike cv2.imread, any file name works on Windows
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {path} ({error.strerror or error}): check the path and its permission"
+        ) from error
+    with quiet_opencv():
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise SourceError(
+            f"{path} ({data.size} bytes) cannot be decoded: expected an image such as .jpg or .png; check that it is "
+            "complete"
+        )
+    return np.asarray(image, np.uint8)
+
+
+def _natural_key(path: Path) -> list[tuple[str, int, str]]:
+    """Text and numbers of a path in turn, numbers compared by value; the text itself settles ties."""
+    return [(text, int(number or 0), number) for text, number in re.findall(r"(\D*)(\d*)", str(path))]

@@ -1,0 +1,214 @@
+"""Videos, cameras and network streams through OpenCV's VideoCapture."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from transpose_sdk.errors import SourceError
+from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame
+from transpose_sdk.media.quiet import quiet_opencv
+
+logger = logging.getLogger(__name__)
+
+# A network stream that says nothing for this long counts as gone.
+NETWORK_TIMEOUT_MS = 5000
+# Seconds to wait before the first attempt to reopen a camera, doubled up to the last.
+FIRST_RETRY, LAST_RETRY = 0.25, 8.0
+
+
+class CaptureSource:
+    """A video file, a camera or a network stream; a live one that disappears is reopened.
+
+    Frames before `start` and between strides are grabbed but not converted. Seeking is not used: on files of variable
+    frame rate and on open GOPs it lands on another frame than counting does.
+
+    Attributes:
+        reconnects: How often a live source was lost and found again.
+    """
+
+    def __init__(
+        self,
+        target: str | int,
+        frames: FrameRange,
+        fps: float | None = None,
+        retry_for: float = 30.0,
+    ) -> None:
+        """Open the target and grab its first frame.
+
+        Args:
+            target: Path, URL, or a camera's index.
+            frames: The frames to hand out.
+            fps: Overrides the rate that the container states, which then has no say in the times either.
+            retry_for: Seconds to try to get a lost live source back before giving up.
+
+        Raises:
+            SourceError: It cannot be opened, or no frame of it can be decoded.
+        """
+        self._target = target
+        self._frames = frames
+        self._retry_for = retry_for
+        self._closed = threading.Event()
+        self._lock = threading.Lock()  # VideoCapture must not be released while another thread reads from it
+        self._capture = _open_capture(target)
+        if self._capture is None:
+            raise SourceError(_cannot_open(target))
+        self._grabbed = True
+
+        is_camera = isinstance(target, int)
+        total = _sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9)
+        self._stated_fps = fps
+        self._raw_fps = fps or _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0)
+        is_network = isinstance(target, str) and "://" in target
+        # A file behind HTTP has a length and ends; a stream has none.
+        self.live = is_camera or (is_network and total is None)
+        self.name = f"camera {target}" if is_camera else str(target)
+        self.kind = "camera" if self.live else "video"
+        self.fps = self._raw_fps / frames.stride if self._raw_fps else None
+        self.frame_count = None if self.live or total is None else len(frames.of(int(total)))
+        width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        self.size = (width, height) if width > 0 and height > 0 else None
+        self.reconnects = 0
+
+    def __enter__(self) -> CaptureSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file or the device; an iteration in another thread ends at its next frame."""
+        self._closed.set()
+        with self._lock:
+            if self._capture is not None:
+                self._capture.release()
+                self._capture = None
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        period = 1.0 / (self._raw_fps or DEFAULT_FPS)
+        clock = FrameClock(period)
+        first: float | None = None
+        index = 0
+        if self.live:
+            self._grabbed = False  # the frame that proved the camera has grown old since
+        while not self._closed.is_set() and not self._frames.is_past(index):
+            stamp = self._grab(index, period)
+            if stamp is None:
+                if self.live and not self._closed.is_set():
+                    self._reopen()
+                    continue
+                break
+            if self.live:
+                now = time.monotonic()
+                first = now if first is None else first
+                stamp = now - first
+            seconds = clock.tick(stamp)
+            if index in self._frames:
+                image = self._retrieve()
+                if image is not None:
+                    yield SourceFrame(index, seconds, image)
+            index += 1
+
+    def _grab(self, index: int, period: float) -> float | None:
+        """Take the next frame out of the stream; its raw time in seconds, or None at the end."""
+        with self._lock:
+            if self._capture is None or not (self._grabbed or self._capture.grab()):
+                return None
+            self._grabbed = False
+            if self._stated_fps:
+                return index * period
+            milliseconds = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        # Backends without time stamps give 0 or -1 for every frame.
+        return milliseconds / 1000 if math.isfinite(milliseconds) and milliseconds > 0 else index * period
+
+    def _retrieve(self) -> np.ndarray | None:
+        with self._lock:
+            if self._capture is None:
+                return None
+            found, image = self._capture.retrieve()
+        if not found or image is None:
+            return None
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
+
+    def _reopen(self) -> None:
+        """Try to open a lost live source again, with growing pauses.
+
+        Raises:
+            SourceError: It did not come back in time.
+        """
+        logger.warning("%s disappeared; trying to reopen it for %.0f s", self.name, self._retry_for)
+        lost, pause = time.monotonic(), FIRST_RETRY
+        with self._lock:
+            if self._capture is not None:
+                self._capture.release()
+                self._capture = None
+        while time.monotonic() - lost < self._retry_for:
+            if self._closed.wait(pause):
+                return
+            pause = min(2 * pause, LAST_RETRY)
+            capture = _open_capture(self._target)
+            if capture is None:
+                continue
+            with self._lock:
+                if self._closed.is_set():
+                    capture.release()
+                    return
+                self._capture, self._grabbed = capture, True
+            self.reconnects += 1
+            logger.warning("%s is back after %.1f s", self.name, time.monotonic() - lost)
+            return
+        raise SourceError(
+            f"{self.name} disappeared and did not come back within {self._retry_for:.0f} s: "
+            "check its cable or network and start again"
+        )
+
+
+def _open_capture(target: str | int) -> cv2.VideoCapture | None:
+    """An open VideoCapture with its first frame grabbed, or None."""
+    with quiet_opencv():
+        if isinstance(target, int):
+            capture = cv2.VideoCapture(target)
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an old frame is worse than a dropped one
+        elif "://" in target:
+            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
+            timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
+            capture = cv2.VideoCapture(target, _file_backend(), timeouts)
+        else:
+            capture = cv2.VideoCapture(target, _file_backend())
+        if capture.isOpened() and capture.grab():
+            return capture
+        capture.release()
+    return None
+
+
+def _file_backend() -> int:
+    """FFmpeg where OpenCV has it: the other backends give no time stamps and write to stderr past OpenCV's log."""
+    return cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends() else cv2.CAP_ANY
+
+
+def _cannot_open(target: str | int) -> str:
+    if isinstance(target, int):
+        return (
+            f"cannot open camera {target}: expected a connected camera that no other program uses; "
+            "try another index or check the permission on the device"
+        )
+    if "://" in target:
+        return f"cannot read {target}: expected a reachable video stream; check the address, the login and the network"
+    return (
+        f"no frame of {target} can be decoded: expected a video that FFmpeg reads (mp4, avi, mkv, ...); "
+        "check that the file is complete, or convert it with ffmpeg"
+    )
+
+
+def _sane(value: float, limit: float) -> float | None:
+    """A property of a VideoCapture, or None where the container does not state it (0, -1, NaN, huge)."""
+    return value if math.isfinite(value) and 0 < value <= limit else None

@@ -1,0 +1,293 @@
+"""Weights on disk: the published .pth files, training checkpoints, and ours (safetensors that describe their network).
+
+Nothing is unpickled except tensors and plain numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from transpose_sdk.errors import CheckpointError, InputError
+from transpose_sdk.models.encoder import resize_table, sine_table
+from transpose_sdk.models.transpose import TransPose
+from transpose_sdk.models.variant import Variant
+from transpose_sdk.models.zoo import VARIANTS, build_model
+
+_FORMAT = "transpose-sdk/checkpoint/1"
+_SHOWN_NAMES = 5
+
+
+def save_checkpoint(model: TransPose, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a network's weights and its description; a crash leaves the old file.
+
+    Args:
+        model: Network to write.
+        path: File to write, by custom `.safetensors`.
+        metadata: What JSON can hold, read back by `read_metadata`: training data, accuracy, epoch, ...
+
+    Raises:
+        CheckpointError: The file cannot be written.
+        InputError: The metadata are not JSON.
+    """
+    path = Path(path)
+    try:
+        header = json.dumps(
+            {"format": _FORMAT, "variant": model.variant.to_dict(), "metadata": dict(metadata or {})}, allow_nan=False
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the metadata for {path} cannot be written as JSON ({error}); give plain values") from error
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, unfinished, metadata={"transpose_sdk": header})
+        unfinished.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise CheckpointError(f"{path} cannot be written ({error}); choose a folder with space and rights") from error
+
+
+def load_checkpoint(path: str | Path, model: TransPose | None = None) -> TransPose:
+    """Load weights into a network, or build the network that they belong to.
+
+    A position table of another input size is no mismatch: a sine table is rebuilt, a learned one interpolated.
+
+    Args:
+        path: A published .pth (plain state dict), a training checkpoint (`best_state_dict` is preferred to
+            `state_dict`, a `module.` prefix is dropped), or a file of `save_checkpoint`.
+        model: Network to fill. None builds one: from the description in the file, or, for a foreign file, from its
+            names and shapes, which do not tell the number of heads (8 for TP-R and TP-M, 1 for TP-H, as published) nor
+            the aspect of the input (4:3, else square).
+
+    Returns:
+        The network, in the mode it was in; a new one is in eval mode.
+
+    Raises:
+        CheckpointError: The file cannot be read, or its names or shapes are not those of the network.
+    """
+    path = Path(path)
+    tensors, header = _read(path)
+    variant = None
+    if header:
+        try:
+            variant = Variant.from_dict(header["variant"])
+        except (InputError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path} has a damaged description of its network ({error}); fetch it again"
+            ) from error
+    else:
+        tensors = _find_state(path, tensors)
+    if model is None:
+        model = build_model(variant or _guess_variant(path, tensors)).eval()
+    _fit_position(tensors, model, variant)
+    _load_strictly(model, tensors, path)
+    return model
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Read the metadata that were given to `save_checkpoint`; empty for a foreign file.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    _, header = _read(Path(path))
+    return dict(header.get("metadata", {}))
+
+
+def load_stem(model: nn.Module, path: str | Path) -> tuple[str, ...]:
+    """Fill the stem of a network with weights from ImageNet and leave the rest as it is.
+
+    Args:
+        model: Any module with the file's names: `features.*` for MobileNetV2, `conv1.*` to `layer2.*` for ResNet-50.
+        path: safetensors or .pth. Names that the module does not have (a classifier, later stages) are left out.
+
+    Returns:
+        The names that were filled.
+
+    Raises:
+        CheckpointError: The file cannot be read, fits nowhere, or has another shape under a name.
+    """
+    path = Path(path)
+    tensors, header = _read(path)
+    if not header:
+        tensors = _find_state(path, tensors)
+    state = model.state_dict()
+    common = {name: tensor for name, tensor in tensors.items() if name in state}
+    if misshapen := _misshapen(common, state):
+        raise CheckpointError(f"{path} holds another stem: {_shorten('misshapen', misshapen)}; choose the model's own")
+    if not common:
+        raise CheckpointError(
+            f"{path} holds no weight of this network ({_shorten('it has', sorted(tensors))}); give the stem's own file"
+        )
+    model.load_state_dict(common, strict=False)
+    return tuple(sorted(common))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file: its top-level dictionary and our header, empty for foreign files."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}; give a checkpoint (.pth or .safetensors)")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("transpose_sdk", "{}"))
+                if header and header.get("format") != _FORMAT:
+                    raise CheckpointError(
+                        f"{path} has the format {header.get('format')!r}; this version reads {_FORMAT}"
+                    )
+                return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+        with _numpy_scalars_allowed():
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is no checkpoint that can be read safely ({reason}); fetch it again") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; give a dictionary of tensors")
+    return dict(content), {}
+
+
+@contextlib.contextmanager
+def _numpy_scalars_allowed() -> Iterator[None]:
+    """Let `weights_only` pass NumPy's plain numbers: published training checkpoints keep their AP as one."""
+    scalar = np.float64(0).__reduce__()[0]
+    double = type(np.dtype(np.float64))
+    # Checkpoints of NumPy 1 name the module without the underscore.
+    allowed = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, double]
+    with torch.serialization.safe_globals(allowed):
+        yield
+
+
+def _find_state(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Find the state dict in a foreign file and drop the prefix of DataParallel."""
+    state: Any = content
+    for key in ("best_state_dict", "state_dict"):
+        if isinstance(content.get(key), Mapping):
+            state = content[key]
+            break
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors or len(tensors) < len(state):
+        raise CheckpointError(
+            f"{path} has no state dict ({_shorten('it has', sorted(map(str, content)))}); "
+            "give a plain one, or one under `state_dict`"
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def _guess_variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
+    """Tell a network from its names and shapes."""
+    try:
+        d_model = tensors["reduce.weight"].shape[0]
+        ffn = tensors["global_encoder.layers.0.linear1.weight"].shape[0]
+        keypoints = tensors["final_layer.weight"].shape[0]
+    except KeyError as error:
+        raise CheckpointError(f"{path} has no {error}, so it is no TransPose; give a TransPose checkpoint") from error
+    layers = len({name.split(".")[2] for name in tensors if name.startswith("global_encoder.layers.")})
+    family = (
+        "h" if "stage2.0.branches.0.0.conv1.weight" in tensors else "m" if "features.0.0.weight" in tensors else "r"
+    )
+    numbers: dict[str, Any] = {"layers": layers, "d_model": d_model, "ffn": ffn, "keypoints": keypoints}
+    if family == "h":
+        numbers["stem_width"] = tensors["stage2.0.branches.0.0.conv1.weight"].shape[0]
+    elif "deconv_layers.0.weight" in tensors:
+        numbers["head_channels"] = tensors["deconv_layers.0.weight"].shape[1]
+    else:
+        numbers["upsampling"] = "bilinear"
+    named = [variant for variant in VARIANTS.values() if variant.family == family]
+    # The named network with the most numbers in common lends its name, heads and the rest.
+    nearest = max(named, key=lambda variant: sum(getattr(variant, key) == value for key, value in numbers.items()))
+    if numbers.get("head_channels") == d_model:
+        numbers["head_channels"] = None
+    numbers |= _guess_position(path, tensors, nearest)
+    try:
+        return Variant.from_dict(nearest.to_dict() | numbers)
+    except InputError as error:
+        raise CheckpointError(f"{path} does not tell its network ({error}); give the model to fill") from error
+
+
+def _guess_position(path: Path, tensors: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
+    """Tell the position embedding and the input size from the position table."""
+    table = tensors.get("pos_embedding")
+    if table is None:
+        return {"position": "none"}
+    grid = _guess_grid(table.shape[0])
+    if grid is None:
+        raise CheckpointError(f"{path} was made for an unusual input size; create the model and give it too")
+    position = "sine" if _is_sine(table, grid) else "learnable"
+    return {"position": position, "input_size": (grid[0] * variant.stride, grid[1] * variant.stride)}
+
+
+def _guess_grid(cells: int) -> tuple[int, int] | None:
+    """Attention grid (h, w) of a number of cells: the usual 4:3, else a square."""
+    unit = math.isqrt(cells // 12)
+    if 12 * unit * unit == cells:
+        return 4 * unit, 3 * unit
+    side = math.isqrt(cells)
+    return (side, side) if side * side == cells else None
+
+
+def _is_sine(table: Tensor, grid: tuple[int, int]) -> bool:
+    return table.shape[2] % 4 == 0 and torch.allclose(table.float(), sine_table(*grid, table.shape[2]), atol=1e-4)
+
+
+def _fit_position(tensors: dict[str, Tensor], model: TransPose, variant: Variant | None) -> None:
+    """Bring the position table of another input size to the model's; `variant` is the file's, where it tells."""
+    wanted: Tensor | None = model.pos_embedding
+    given = tensors.get("pos_embedding")
+    if wanted is None or given is None or given.dim() != 3 or given.shape[1:] != wanted.shape[1:]:
+        return  # the comparison of names and shapes tells
+    cells, (height, width) = given.shape[0], model.grid
+    scale = math.sqrt(cells / (height * width))
+    same_aspect = (round(height * scale), round(width * scale))
+    grids = [variant.grid if variant else None, same_aspect, _guess_grid(cells), same_aspect[::-1]]
+    possible = [grid for grid in grids if grid is not None and grid[0] * grid[1] == cells]
+    if model.variant.position == "sine" and any(_is_sine(given, grid) for grid in possible):
+        tensors["pos_embedding"] = sine_table(height, width, model.variant.d_model)
+    elif model.variant.position == "learnable" and possible and possible[0] != model.grid:
+        tensors["pos_embedding"] = resize_table(given.float(), possible[0], model.grid)
+
+
+def _load_strictly(model: TransPose, tensors: Mapping[str, Tensor], path: Path) -> None:
+    state = model.state_dict()
+    counters = {name for name in state if name.endswith("num_batches_tracked")}  # absent in files of old versions
+    problems = [
+        _shorten("missing", [name for name in state if name not in tensors and name not in counters]),
+        _shorten("unexpected", [name for name in tensors if name not in state]),
+        _shorten("misshapen", _misshapen(tensors, state)),
+    ]
+    if any(problems):
+        raise CheckpointError(
+            f"{path} does not fit {model.variant.name}: {'; '.join(filter(None, problems))}; "
+            "create the network that it was made for"
+        )
+    model.load_state_dict(tensors, strict=False)
+
+
+def _misshapen(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f"{name} {list(tensor.shape)} instead of {list(state[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in state and tensor.shape != state[name].shape
+    ]
+
+
+def _shorten(label: str, names: Iterable[str]) -> str:
+    """Give "label: 7 names, first five" or nothing when there are none."""
+    names = list(names)
+    if not names:
+        return ""
+    rest = f", and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return f"{len(names)} {label} ({', '.join(names[:_SHOWN_NAMES])}{rest})"
