@@ -30,9 +30,10 @@ def tiny(**options: Any) -> TransPose:
 
 
 def assert_same_weights(one: TransPose, other: TransPose) -> None:
-    assert one.state_dict().keys() == other.state_dict().keys()
-    for name, tensor in one.state_dict().items():
-        assert torch.equal(tensor, other.state_dict()[name]), name
+    state, expected = one.state_dict(), other.state_dict()
+    assert state.keys() == expected.keys()
+    for name, tensor in state.items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,8 @@ def test_tp_h_widths_of_table_4(d_model: int, ffn: int) -> None:
     [
         ("tp_r_a3", TINY),
         ("tp_r_a3", TINY | {"upsampling": "bilinear"}),
-        ("tp_h_s", TINY),
-        ("tp_h_s", TINY | {"position": "none"}),
+        ("tp_h_s", TINY | {"stem_width": 8}),
+        ("tp_h_s", TINY | {"stem_width": 8, "position": "none"}),
         ("tp_m", TINY),
         ("tp_m", TINY | {"position": "learnable", "head_channels": 8, "dilation": 2}),
         ("tp_m", TINY | {"keypoints": 5, "upsampling": "bilinear"}),

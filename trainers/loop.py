@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from transpose_sdk.errors import DataError, TransposeError
-from transpose_sdk.models import create_model, load_checkpoint, load_stem, save_checkpoint
+from transpose_sdk.models import TransPose, create_model, load_checkpoint, load_stem, save_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.skeletons import COCO17, Skeleton
 
@@ -62,7 +62,7 @@ class Run:
     recipe: Recipe
     folder: Path
     device: torch.device
-    model: nn.Module
+    model: TransPose
     optimizer: torch.optim.Optimizer
     averaged: AveragedWeights | None
     epoch: int = 0
@@ -119,7 +119,7 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
     for name, parameter in model.named_parameters():
         if name.startswith(recipe.frozen):
             parameter.requires_grad_(False)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adamw":
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(
@@ -135,7 +135,7 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
     return run
 
 
-def initialise(model: nn.Module, path: Path) -> None:
+def initialise(model: TransPose, path: Path) -> None:
     """Load a checkpoint of the whole network or, where it holds only a stem, the stem."""
     try:
         load_checkpoint(path, model)
@@ -320,7 +320,7 @@ def train(
             run.best = result["AP"]
             with averaged_weights(run):
                 facts = {"epoch": run.epoch, "AP": round(run.best, 4), "seconds": round(run.seconds)}
-                save_checkpoint(run.model, run.folder / "best.safetensors", facts)  # type: ignore[arg-type]
+                save_checkpoint(run.model, run.folder / "best.safetensors", facts)
         run.save()
         samples = run.epoch * steps * recipe.batch_size
         rounded = {name: round(value, 4) for name, value in result.items()}

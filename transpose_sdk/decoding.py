@@ -143,7 +143,7 @@ def _taps(values: NDArray[np.float64], i: int, j: int) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _blur_neighbourhood(  # noqa: PLR0917 (numba takes no keywords)
+def _blur_neighbourhood(
     heatmap: NDArray[np.float32],
     x: int,
     y: int,

@@ -95,12 +95,11 @@ class Run:
         self.step = 0
         self.seconds = 0.0
 
-    @property
-    def progress(self) -> float:
-        """Share of the run that is done."""
+    def progress(self, ahead: int = 0) -> float:
+        """Share of the run that is done, `ahead` steps from now; of a run in minutes, only the present is known."""
         if self.config.minutes is not None:
             return min(self.seconds / (self.config.minutes * 60), 1.0)
-        return min(self.step / self.config.steps, 1.0)
+        return min((self.step + ahead) / self.config.steps, 1.0)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; a crash while writing leaves the old one."""
@@ -115,7 +114,11 @@ class Run:
         path.with_suffix(".part").replace(path)
 
     def resume(self, path: Path) -> None:
-        """Continue exactly where a checkpoint was written; a step's data depends on the seed and its number alone."""
+        """Continue where a checkpoint was written.
+
+        A step's data depends on the seed and its number alone, so a run in steps ends with the very weights of one
+        that was never stopped; a run in minutes follows the clock.
+        """
         state: dict[str, Any] = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -132,11 +135,11 @@ class Run:
 
 
 def _requests(run: Run) -> Iterator[tuple[int, tuple[int, int], float]]:
-    """What the loader should make: step, canvas, share of mosaics; runs a few steps ahead of the training."""
+    """What the loader should make: step, canvas, share of mosaics; asked a few steps ahead of the training."""
     step = run.step
-    while run.progress < 1:
-        canvas = next((height, width) for until, height, width in run.config.canvases if run.progress <= until)
-        yield step, canvas, run.config.mosaic if run.progress < _MOSAIC_UNTIL else 0.0
+    while (progress := run.progress(ahead=step - run.step)) < 1:
+        canvas = next((height, width) for until, height, width in run.config.canvases if progress <= until)
+        yield step, canvas, run.config.mosaic if progress < _MOSAIC_UNTIL else 0.0
         step += 1
 
 
@@ -146,7 +149,7 @@ def train_step(run: Run, images: Tensor, labels: Labels) -> dict[str, float]:
     Raises:
         FloatingPointError: The loss is not finite.
     """
-    rate = learning_rate(run.progress, run.config)
+    rate = learning_rate(run.progress(), run.config)
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group["rate"]
     with torch.autocast("cpu", torch.bfloat16):
@@ -178,7 +181,7 @@ def train(config: DetectorConfig) -> None:
     checkpoint = output / "last.pt"
     if checkpoint.exists():
         run.resume(checkpoint)
-        LOG.info("resuming at step %d (%.0f %%)", run.step, 100 * run.progress)
+        LOG.info("resuming at step %d (%.0f %%)", run.step, 100 * run.progress())
     config.dump(output / "config.json")
     truth = read_images(Path(config.val_annotations), Path(config.val_images)) if config.val_annotations else None
 

@@ -63,12 +63,13 @@ class OpenVINOBackend:
             model = core.read_model(graph.path)
             model.reshape([1, *self.input_size, 3])
             compiled = core.compile_model(model, self.device, options)
-            self._queue = ov.AsyncInferQueue(compiled, requests or 0)
+            count = requests or int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+            self._requests = [_Request(compiled.create_infer_request(), self.device) for _ in range(count)]
         except RuntimeError as error:
             raise BackendError(
                 f"{self.device} cannot run {graph.path} ({_first_line(error)}): try device='CPU', or export it again"
             ) from error
-        self._queue.set_callback(_store)
+        self._next = 0
         self._lock = threading.Lock()
         self._names = [output.get_any_name() for output in compiled.outputs]
         self._shapes = [tuple(output.shape)[1:] for output in compiled.outputs]
@@ -78,43 +79,107 @@ class OpenVINOBackend:
     @property
     def requests(self) -> int:
         """Requests in flight."""
-        return len(self._queue)
+        return len(self._requests)
 
     def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
-        """Run the network.
+        """Run the network and wait; see `submit`."""
+        return self.submit(crops, attention).result()
+
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> InFlight:
+        """Start the network on some crops; waits only until the last of them has a request.
 
         Args:
-            crops: (N, H, W, 3) uint8 BGR, C-contiguous.
+            crops: (N, H, W, 3) uint8 BGR, C-contiguous; must not change before the result is there.
             attention: Whether to give queries and keys, if the graph has them.
 
         Raises:
             BackendError: The device failed.
         """
         wanted = ("heatmaps", "queries", "keys") if attention and self.has_attention else ("heatmaps",)
-        arrays = {
-            self._names.index(name): np.empty((len(crops), *self._shapes[self._names.index(name)]), np.float32)
-            for name in wanted
-        }
+        indices = [self._names.index(name) for name in wanted]
+        flight = InFlight({index: np.empty((len(crops), *self._shapes[index]), np.float32) for index in indices})
         with self._lock:
-            try:
-                for row in range(len(crops)):
-                    tensor = ov.Tensor(crops[row : row + 1], shared_memory=True)
-                    self._queue.start_async({0: tensor}, (row, arrays))
-                self._queue.wait_all()
-            except RuntimeError as error:
-                raise BackendError(f"{self.device} failed ({_first_line(error)}): try device='CPU'") from error
-        return Outputs(*(arrays[self._names.index(name)] for name in wanted))
+            for row in range(len(crops)):
+                # In turn: crops take equal time, so the request that was started first is free first.
+                request = self._requests[self._next]
+                self._next = (self._next + 1) % len(self._requests)
+                request.start(crops[row : row + 1], row, flight)
+        return flight
 
     def close(self) -> None:
         """Wait for what is in flight."""
         with self._lock:
-            self._queue.wait_all()
+            for request in self._requests:
+                request.collect()
 
 
-def _store(request: ov.InferRequest, place: tuple[int, dict[int, NDArray[np.float32]]]) -> None:
-    row, arrays = place
-    for index, array in arrays.items():
-        array[row] = request.get_output_tensor(index).data[0]
+class InFlight:
+    """The answer to some crops, perhaps still on its way."""
+
+    def __init__(self, arrays: dict[int, NDArray[np.float32]]) -> None:
+        """Args: arrays: By output index, (N, ...) to be filled."""
+        self.arrays = arrays
+        self.requests: list[_Request] = []
+        self.error: BackendError | None = None
+
+    def result(self) -> Outputs:
+        """Wait for the answer.
+
+        Raises:
+            BackendError: The device failed on one of the crops.
+        """
+        for request in self.requests:
+            request.collect(self)
+        if self.error is not None:
+            raise self.error
+        return Outputs(*self.arrays.values())
+
+
+class _Request:
+    """One request of the device and the crop it works on.
+
+    Its answer is fetched by whoever needs it first: the one who waits for the answer, or the next crop.
+    """
+
+    def __init__(self, request: ov.InferRequest, device: str) -> None:
+        self._request = request
+        self._device = device
+        self._lock = threading.Lock()
+        self._crop: NDArray[np.uint8] | None = None  # kept alive: the device reads it
+        self._row = 0
+        self._flight: InFlight | None = None
+
+    def start(self, crop: NDArray[np.uint8], row: int, flight: InFlight) -> None:
+        with self._lock:
+            self._fetch()
+            try:
+                self._request.start_async({0: ov.Tensor(crop, shared_memory=True)})
+            except RuntimeError as error:
+                raise self._failure(error) from error
+            self._crop, self._row, self._flight = crop, row, flight
+            flight.requests.append(self)
+
+    def collect(self, flight: InFlight | None = None) -> None:
+        """Wait for the answer, if it is still that of `flight`."""
+        with self._lock:
+            if flight is None or self._flight is flight:
+                self._fetch()
+
+    def _fetch(self) -> None:
+        if self._flight is None:
+            return
+        try:
+            self._request.wait()
+            for index, array in self._flight.arrays.items():
+                array[self._row] = self._request.get_output_tensor(index).data[0]
+        except RuntimeError as error:
+            self._flight.error = self._failure(error)
+        self._flight = self._crop = None
+
+    def _failure(self, error: RuntimeError) -> BackendError:
+        failure = BackendError(f"{self._device} failed ({_first_line(error)}): try device='CPU'")
+        failure.__cause__ = error
+        return failure
 
 
 def find_device(core: ov.Core, device: str) -> str:

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from transpose_sdk.estimator import PoseEstimator
 
     evaluate_estimator = trainers_module("evaluation").evaluate_estimator
-    with PoseEstimator(args.bundle, args.device, args.precision, args.detector, flip_test=args.flip) as estimator:
+    detector = args.detector if args.boxes == "det" else "frame"
+    with PoseEstimator(args.bundle, args.device, args.precision, detector, flip_test=args.flip) as estimator:
         numbers = evaluate_estimator(estimator, args.coco, args.images, args.boxes)
         report = {
             "bundle": str(args.bundle),

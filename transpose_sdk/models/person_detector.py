@@ -113,8 +113,9 @@ class PersonDetector(nn.Module):
         Raises:
             ValueError: The images have another form.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % 32 or images.shape[3] % 32:
-            raise ValueError(f"images must be (N, 3, H, W) with H and W multiples of 32, got {tuple(images.shape)}")
+        shape = tuple(images.shape)
+        if not torch.jit.is_tracing() and (len(shape) != 4 or shape[1] != 3 or shape[2] % 32 or shape[3] % 32):
+            raise ValueError(f"images must be (N, 3, H, W) with H and W multiples of 32, got {shape}")
         levels = self.levels(images)
         return DetectorMaps(
             logits=torch.cat([logits.flatten(1) for logits, _ in levels], 1).float(),
