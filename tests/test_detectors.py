@@ -142,12 +142,12 @@ def _check_one_person(detector: Detector, squats: NDArray[np.uint8]) -> None:
 
 
 def test_the_shipped_detector_finds_pedestrians(person: Detector, shared: Path) -> None:
-    """RTMDet's boxes of pedestrians in the street scene, 60 to 120 px tall."""
+    """RTMDet's boxes of pedestrians in the street scene, at least 50 px tall."""
     frame = _frame(shared / "media" / "vtest.avi", 100)
     reference = open_detector(shared / "weights" / "detectors" / "rtmdet_nano.onnx", "CPU", score_threshold=0.5)
     wanted, _ = reference(frame)
     found, _ = person(frame)
-    hits = [any(_iou(box, tuple(other)) > 0.5 for box in found) for other in wanted if other[3] > 60]
+    hits = [any(_iou(box, tuple(other)) > 0.5 for box in found) for other in wanted if other[3] > 50]
     assert len(hits) >= 5
     assert np.mean(hits) >= 0.6
 

@@ -68,7 +68,7 @@ def random_view(
     factor = np.clip(rng.standard_normal() * recipe.scale + 1, 1 - recipe.scale, 1 + recipe.scale)
     angle = np.clip(rng.standard_normal() * recipe.rotation, -2 * recipe.rotation, 2 * recipe.rotation)
     rotation = float(angle) if rng.random() <= recipe.rotation_probability else 0.0
-    return View(center, scale * np.float32(factor), rotation, bool(rng.random() <= 0.5))
+    return View(center, scale * np.float32(factor), rotation, bool(rng.random() <= recipe.flip))
 
 
 def _half_body(
@@ -85,7 +85,7 @@ def _half_body(
     chosen = upper if rng.standard_normal() < 0.5 and len(upper) > 2 else (lower if len(lower) > 2 else upper)
     if len(chosen) < 2:
         return None
-    size = chosen.max(0) - chosen.min(0)
+    size = chosen.max(0) - chosen.min(0) + 1  # joints are pixels, and their box holds both ends
     aspect = input_size[1] / input_size[0]
     width = max(size[0], size[1] * aspect)
     scale = np.array((width, width / aspect), np.float32) * (HALF_BODY_PADDING / PIXEL_STD)

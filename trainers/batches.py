@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from transpose_sdk.crops import apply_affine, crop_affines
+from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import Skeleton
 
 from .augmentation import random_view
@@ -48,6 +49,9 @@ class EpochBatches(Dataset[Batch]):
         recipe: Numbers of the run.
         epoch: Counted from 0.
         first: Batches of this epoch that are done already.
+
+    Raises:
+        DataError: The persons do not fill a batch, or `source_weights` fits none of them.
     """
 
     def __init__(
@@ -62,9 +66,13 @@ class EpochBatches(Dataset[Batch]):
         self.persons, self.images, self.skeleton, self.recipe = persons, images, skeleton, recipe
         self.epoch, self.first = epoch, first
         self.order = epoch_order(persons, recipe, epoch)
+        if len(self.order) < recipe.batch_size:
+            raise DataError(
+                f"{len(self.order)} persons an epoch do not fill one batch of {recipe.batch_size}: lower batch_size"
+            )
 
     def __len__(self) -> int:
-        return len(self.order) // self.recipe.batch_size - self.first
+        return max(len(self.order) // self.recipe.batch_size - self.first, 0)
 
     def __getitem__(self, index: int) -> Batch:
         """Make batch number `first + index` of the epoch."""
@@ -105,4 +113,9 @@ def epoch_order(persons: Persons, recipe: Recipe, epoch: int) -> NDArray[np.int6
     if not recipe.source_weights:
         return rng.permutation(len(persons))
     share = np.array([recipe.source_weights.get(source, 0.0) for source in persons.sources])
+    if not share.sum() > 0:
+        raise DataError(
+            f"source_weights names {sorted(recipe.source_weights)} and so gives no person a share: "
+            f"the data has the sources {sorted(set(persons.sources.tolist()))}"
+        )
     return rng.choice(len(persons), recipe.samples_per_epoch, p=share / share.sum())

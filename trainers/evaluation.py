@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 HeatmapFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ImageReader = Callable[[str], NDArray[np.uint8]]
 
+PERSON = 1  # COCO's category
 COCO_NUMBERS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
 
 
@@ -46,9 +47,12 @@ def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], sk
         return dict.fromkeys(COCO_NUMBERS, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress on standard output
         truth = COCO()
-        truth.dataset = {"info": {}, **ground_truth}
+        truth.dataset = _complete(ground_truth, len(skeleton))
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "keypoints")
+        # With a box in it, a result's area would be the box's; COCO wants that of the joints' extent.
+        names = ("image_id", "keypoints", "score")
+        bare = [{"category_id": PERSON, **{name: row[name] for name in names}} for row in results]
+        evaluation = COCOeval(truth, truth.loadRes(bare), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
         evaluation.evaluate()
         evaluation.accumulate()
@@ -56,11 +60,30 @@ def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], sk
     return dict(zip(COCO_NUMBERS, (float(value) for value in evaluation.stats), strict=True))
 
 
+def _complete(ground_truth: dict[str, Any], keypoints: int) -> dict[str, Any]:
+    """A copy with one category and all that pycocotools asks for, which other files leave out; it writes into it."""
+    annotations = [
+        {
+            "id": number,
+            "iscrowd": 0,
+            "area": item["bbox"][2] * item["bbox"][3],
+            "keypoints": [0] * (3 * keypoints),
+            "num_keypoints": sum(visibility > 0 for visibility in item.get("keypoints", ())[2::3]),
+            **item,
+            "category_id": PERSON,
+        }
+        for number, item in enumerate(ground_truth["annotations"], 1)
+    ]
+    categories = [{"id": PERSON, "name": "person"}]
+    return {"info": {}, **ground_truth, "categories": categories, "annotations": annotations}
+
+
 def annotated_boxes(ground_truth: dict[str, Any]) -> dict[int, NDArray[np.float32]]:
     """Ground-truth boxes by image id, (N, 4), of the persons that have a labelled joint, as the paper evaluates."""
     boxes: dict[int, list[list[float]]] = {}
     for item in ground_truth["annotations"]:
-        if not item.get("iscrowd") and max(item["keypoints"][2::3], default=0) > 0 and min(item["bbox"][2:]) > 0:
+        labelled = any(visibility > 0 for visibility in item.get("keypoints", ())[2::3])
+        if labelled and not item.get("iscrowd") and min(item["bbox"][2:]) > 0:
             boxes.setdefault(item["image_id"], []).append(item["bbox"])
     return {image: np.asarray(rows, np.float32) for image, rows in boxes.items()}
 

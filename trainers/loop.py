@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from transpose_sdk.errors import DataError, TransposeError
+from transpose_sdk.errors import CheckpointError, DataError, TransposeError
 from transpose_sdk.models import TransPose, create_model, load_checkpoint, load_stem, save_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.skeletons import COCO17, Skeleton
 
 from .batches import Batch, EpochBatches
-from .evaluation import evaluate_boxes, image_reader
+from .evaluation import annotated_boxes, evaluate_boxes, image_reader
 from .image_cache import ImageCache
 from .persons import load_persons, read_annotations
 from .recipe import Recipe, load_recipe
@@ -83,13 +83,23 @@ class Run:
         )
 
     def resume(self) -> bool:
-        """Go on from last.pt, if it is there."""
+        """Go on from last.pt, if it is there.
+
+        Raises:
+            CheckpointError: It cannot be read, or holds another network or optimizer.
+        """
         path = self.folder / "last.pt"
         if not path.exists():
             return False
         state = load_state(path)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} belongs to another recipe ({str(error).splitlines()[0]}): resume it with the one in "
+                "recipe.json, or train into another folder"
+            ) from error
         if self.averaged and state["averaged"]:
             self.averaged.state = moved(state["averaged"], self.device)
         for name, value in state["progress"].items():
@@ -110,12 +120,20 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
         folder: Where it writes.
         init: Checkpoint of the same network, or weights of its stem; None for fresh weights.
         device: Where to train.
+
+    Raises:
+        CheckpointError: The folder holds a run of another network, or `init` does not fit.
+        DataError: `frozen` names no part of the network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = create_model(recipe.model, input_size=recipe.input_size, **recipe.variant)
     if init:
         initialise(model, init)
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in recipe.frozen:
+        if not any(name.startswith(prefix) for name in names):
+            raise DataError(f"frozen: no part of {recipe.model} is called {prefix!r}; its first is {names[0]!r}")
     for name, parameter in model.named_parameters():
         if name.startswith(recipe.frozen):
             parameter.requires_grad_(False)
@@ -184,7 +202,7 @@ def prepare(batch: Batch, run: Run, preprocessing: Preprocessing) -> tuple[Tenso
     return images, targets, weights
 
 
-def train_one_epoch(run: Run, loader: DataLoader[Batch], steps: int, save_seconds: float = 180.0) -> float:
+def train_one_epoch(run: Run, loader: Iterable[Batch], steps: int, save_seconds: float = 180.0) -> float | None:
     """Go on with the current epoch to its end.
 
     Args:
@@ -194,10 +212,10 @@ def train_one_epoch(run: Run, loader: DataLoader[Batch], steps: int, save_second
         save_seconds: Time between two writes of last.pt.
 
     Returns:
-        Mean loss.
+        Mean loss of these steps, None without one.
 
     Raises:
-        DataError: The loss is not finite.
+        DataError: The loss or its gradient is not finite; the weights are those before the step.
     """
     recipe, model = run.recipe, run.model
     preprocessing = Preprocessing().to(run.device)
@@ -215,23 +233,23 @@ def train_one_epoch(run: Run, loader: DataLoader[Batch], steps: int, save_second
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, run.epoch, run.step, steps)
         images, targets, weights = prepare(batch, run, preprocessing)
-        with torch.autocast(run.device.type, torch.bfloat16):
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             heatmaps = model(images)
         loss = heatmap_loss(heatmaps.float(), targets, weights)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+        norm = nn.utils.clip_grad_norm_(trained, recipe.clip_norm or math.inf)
+        value, length = torch.stack((loss.detach(), norm)).tolist()
+        # Before the step: after it the weights, and with them the next last.pt, would not be finite either.
+        if not (math.isfinite(value) and math.isfinite(length)):
+            raise DataError(
+                f"the loss is {value} and its gradient {length} long in epoch {run.epoch + 1}, step {run.step + 1}: "
+                "lower the learning rate, or clip the gradient (clip_norm), and go on from last.pt"
+            )
         run.optimizer.step()
         run.step += 1
         if run.averaged:
             run.averaged.update(model, run.epoch * steps + run.step)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DataError(
-                f"the loss is {value} in epoch {run.epoch + 1}, step {run.step}: lower the learning rate, or clip the "
-                "gradient (clip_norm); last.pt holds the state before"
-            )
         total, count = total + value, count + 1
         now = time.monotonic()
         run.seconds += now - begin
@@ -239,7 +257,7 @@ def train_one_epoch(run: Run, loader: DataLoader[Batch], steps: int, save_second
             run.save()
             saved = now
         progress.set_postfix_str(f"loss {1e4 * total / count:.3f}e-4", refresh=False)
-    return total / max(count, 1)
+    return total / count if count else None
 
 
 @contextmanager
@@ -256,21 +274,46 @@ def averaged_weights(run: Run) -> Iterator[None]:
         run.model.load_state_dict(current)
 
 
-def evaluate(run: Run, data: Path, skeleton: Skeleton) -> dict[str, float]:
-    """COCO's ten numbers of the averaged weights on the validation set, ground-truth boxes, no flip test."""
+def validation_set(recipe: Recipe, data: Path) -> dict[str, Any]:
+    """Content of the validation file, checked before training so that no run stops after its first epoch.
+
+    Raises:
+        DataError: It is no COCO keypoint file, has no labelled person, or an image is missing.
+    """
+    truth = read_annotations(data / recipe.val_annotations)
+    boxes, folder = annotated_boxes(truth), data / recipe.val_images
+    names = [image["file_name"] for image in truth["images"] if image["id"] in boxes]
+    if not names:
+        raise DataError(f"{data / recipe.val_annotations} has no person with a labelled joint to evaluate on")
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise DataError(
+            f"{len(missing)} of {len(names)} validation images are not in {folder}, the first is {missing[0]}: "
+            "set val_images to their folder"
+        )
+    return truth
+
+
+def evaluate(run: Run, truth: dict[str, Any], folder: Path, skeleton: Skeleton) -> dict[str, float]:
+    """COCO's ten numbers of the averaged weights, ground-truth boxes, no flip test.
+
+    Args:
+        run: The run.
+        truth: Content of a COCO keypoint file.
+        folder: Its images.
+        skeleton: Of the network.
+    """
     recipe, preprocessing = run.recipe, Preprocessing().to(run.device)
 
     @torch.inference_mode()
     def infer(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         images = preprocessing(torch.from_numpy(crops).to(run.device)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(run.device.type, torch.bfloat16):
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             heatmaps = run.model(images)
         return np.ascontiguousarray(heatmaps.float().cpu().numpy())
 
     with averaged_weights(run):
         run.model.eval()
-        truth = read_annotations(data / recipe.val_annotations)
-        return evaluate_boxes(infer, truth, image_reader(data / recipe.val_images), skeleton, recipe.input_size)
+        return evaluate_boxes(infer, truth, image_reader(folder), skeleton, recipe.input_size)
 
 
 def train(
@@ -282,6 +325,7 @@ def train(
     device: str = "cpu",
     workers: int = 1,
     cache: Path | None = None,
+    save_seconds: float = 180.0,
 ) -> float:
     """Train to the end of the recipe; resumes a run that the folder holds.
 
@@ -293,18 +337,26 @@ def train(
         device: "cpu" or "cuda".
         workers: Processes that cut batches.
         cache: Where decoded images are kept; by default `data / "cache"`.
+        save_seconds: Time between two writes of last.pt within an epoch.
 
     Returns:
         Best AP on the validation set.
+
+    Raises:
+        CheckpointError: `init` or the state in `folder` does not fit the network.
+        DataError: The data cannot be trained or evaluated on, or the loss is not finite.
     """
     skeleton = COCO17
+    truth = validation_set(recipe, data)
     persons = load_persons(
         data / recipe.train_annotations,
+        keypoints=len(skeleton),
         teacher_weight=recipe.teacher_weight,
         teacher_min_score=recipe.teacher_min_score,
         min_agreement=recipe.min_agreement,
     )
     images = ImageCache(data / recipe.train_images, persons.file_names, cache or data / "cache")
+    persons = persons.subset(images.readable[persons.image_index])
     run = start_run(recipe, folder, init, torch.device(device))
     logger.info("%d persons, %d epochs", len(persons), recipe.epochs)
     while run.epoch < recipe.epochs:
@@ -313,9 +365,10 @@ def train(
         loader: DataLoader[Batch] = DataLoader(
             batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
         )
-        loss = train_one_epoch(run, loader, steps)
+        loss = train_one_epoch(run, loader, steps, save_seconds)
+        run.save()
+        result = evaluate(run, truth, data / recipe.val_images, skeleton)
         run.epoch, run.step = run.epoch + 1, 0
-        result = evaluate(run, data, skeleton)
         if result["AP"] > run.best:
             run.best = result["AP"]
             with averaged_weights(run):

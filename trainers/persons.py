@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,16 @@ class Persons:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def subset(self, keep: NDArray[np.bool_]) -> Persons:
+        """The persons for which `keep`, (N,), is true; the images stay as they are."""
+        names = ("image_index", "boxes", "joints", "weights", "sources")
+        return replace(self, **{name: getattr(self, name)[keep] for name in names})
+
 
 def load_persons(
     annotations: Path,
     *,
+    keypoints: int = 17,
     teacher_weight: float = 0.0,
     teacher_min_score: float = 0.3,
     min_agreement: dict[str, float] | None = None,
@@ -55,6 +61,7 @@ def load_persons(
 
     Args:
         annotations: COCO keypoint file.
+        keypoints: Joints of a person, K.
         teacher_weight: See above; 0 ignores the teacher.
         teacher_min_score: Teacher's joints below it are unknown.
         min_agreement: By source: persons with a lower `teacher_agreement` are left out.
@@ -72,19 +79,22 @@ def load_persons(
             continue
         image = images[item["image_id"]]
         source = content["images"][image].get("source", "")
-        labelled = np.asarray(item.get("keypoints", ()), np.float32).reshape(-1, 3)
+        labelled = _triples(item, "keypoints", keypoints, annotations)
         weight = (labelled[:, 2] > 0).astype(np.float32)
         position = labelled[:, :2].copy()
-        teacher = np.asarray(item.get("teacher_keypoints", ()), np.float32).reshape(-1, 3)
-        if len(teacher) and teacher_weight > 0:
+        if teacher_weight > 0:
+            teacher = _triples(item, "teacher_keypoints", keypoints, annotations)
             taught = (weight == 0) & (teacher[:, 2] >= teacher_min_score)
             position[taught] = teacher[taught, :2]
             weight[taught] = teacher_weight * teacher[taught, 2]
-        width, height = item["bbox"][2:]
+        x, y, width, height = item["bbox"]
+        image_size = content["images"][image].get("width", np.inf), content["images"][image].get("height", np.inf)
         if item.get("iscrowd"):
             skipped["crowds"] += 1
-        elif width <= 1 or height <= 1:
+        elif not (width > 1 and height > 1):
             skipped["without an area"] += 1
+        elif x >= image_size[0] or y >= image_size[1] or x + width <= 0 or y + height <= 0:
+            skipped["outside their image"] += 1
         elif not weight.any():
             skipped["without a joint"] += 1
         elif item.get("teacher_agreement", 1.0) < (min_agreement or {}).get(source, 0.0):
@@ -109,6 +119,17 @@ def load_persons(
     )
 
 
+def _triples(item: dict[str, Any], name: str, keypoints: int, annotations: Path) -> NDArray[np.float32]:
+    """A person's joints as (K, 3), zeros where the annotation has none."""
+    values = np.asarray(item.get(name) or np.zeros(3 * keypoints), np.float32)
+    if values.shape != (3 * keypoints,):
+        raise DataError(
+            f"{annotations}: {name} of annotation {item.get('id')} has shape {values.shape}, not ({3 * keypoints},): "
+            f"give x, y and visibility of {keypoints} joints in one row"
+        )
+    return values.reshape(keypoints, 3)
+
+
 def read_annotations(path: Path) -> dict[str, Any]:
     """Read a COCO file and check that it has images and annotations.
 
@@ -123,4 +144,10 @@ def read_annotations(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({error}): give a COCO keypoint file") from None
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
         raise DataError(f"{path} has no images and annotations: give a COCO keypoint file")
+    for kind, names in (("images", ("id", "file_name")), ("annotations", ("image_id", "bbox"))):
+        for number, item in enumerate(content[kind]):
+            if missing := [name for name in names if name not in item]:
+                raise DataError(
+                    f"{path}: {kind}[{number}] has no {' and no '.join(missing)}: give a COCO keypoint file"
+                )
     return content

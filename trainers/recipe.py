@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,13 @@ class Recipe:
         clip_norm: Largest norm of the gradient; 0 for no clipping.
         ema: Decay of the averaged weights that are evaluated and shipped; 0 for none.
         frozen: Modules (prefixes of their names) kept as initialised, batch statistics too.
+        precision: "fp32" (published) or "bf16": the network under autocast; loss and weights stay in float32.
         sigma: Of the target Gaussian, in heatmap px.
         half_body: Probability of a half-body crop.
         scale: Deviation, and largest change, of the scale.
         rotation: Deviation in degrees; twice of it is the largest.
         rotation_probability: Probability of a rotation.
+        flip: Probability of a mirrored crop.
         color: Largest relative change of brightness and of each channel; 0 as published.
         seed: Of everything random.
     """
@@ -72,11 +75,13 @@ class Recipe:
     clip_norm: float = 0.0
     ema: float = 0.0
     frozen: tuple[str, ...] = ()
+    precision: str = "fp32"
     sigma: float = 2.0
     half_body: float = 0.3
     scale: float = 0.35
     rotation: float = 45.0
     rotation_probability: float = 0.6
+    flip: float = 0.5
     color: float = 0.0
     seed: int = 0
 
@@ -85,6 +90,10 @@ class Recipe:
             raise DataError(f"optimizer {self.optimizer!r} is unknown: use adam or adamw")
         if self.schedule not in ("epoch", "step"):
             raise DataError(f"schedule {self.schedule!r} is unknown: use epoch or step")
+        if self.precision not in ("fp32", "bf16"):
+            raise DataError(f"precision {self.precision!r} is unknown: use fp32 or bf16")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise DataError(f"epochs {self.epochs} and batch_size {self.batch_size} must both be at least 1")
         if self.source_weights and self.samples_per_epoch <= 0:
             raise DataError("source_weights draw persons with replacement: say how many an epoch in samples_per_epoch")
 
@@ -95,20 +104,46 @@ class Recipe:
         Raises:
             DataError: A key is unknown or missing, or a value does not fit.
         """
-        known = {item.name for item in fields(Recipe)}
-        if unknown := sorted(set(values) - known):
+        known = {item.name: str(item.type) for item in fields(Recipe)}
+        if unknown := sorted(set(values) - set(known)):
             raise DataError(f"{origin}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if "model" not in values:
             raise DataError(f"{origin}: no model; name one, such as model: tp_r_a4")
-        values = dict(values)
-        for name in ("input_size", "frozen"):
-            if name in values:
-                values[name] = tuple(values[name])
-        return Recipe(**values)
+        return Recipe(**{name: _converted(name, known[name], value, origin) for name, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as plain values that YAML and JSON can hold."""
         return asdict(self) | {"input_size": list(self.input_size), "frozen": list(self.frozen)}
+
+
+def _converted(name: str, kind: str, value: Any, origin: str) -> Any:
+    """A plain value as the type of its field; YAML reads 1e-4, which has no point, as text."""
+    try:
+        return _CONVERTERS[kind](value)
+    except (AttributeError, TypeError, ValueError):
+        raise DataError(f"{origin}: {name} is {value!r}; give a value of type {kind}") from None
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != float(value):
+        raise ValueError(value)
+    return int(value)
+
+
+def _size(value: Any) -> tuple[int, int]:
+    height, width = value
+    return _integer(height), _integer(width)
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "str": str,
+    "int": _integer,
+    "float": float,
+    "tuple[int, int]": _size,
+    "tuple[str, ...]": lambda value: (value,) if isinstance(value, str) else tuple(map(str, value)),
+    "dict[str, float]": lambda value: {str(key): float(number) for key, number in value.items()},
+    "dict[str, Any]": lambda value: dict(value.items()),
+}
 
 
 def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:

@@ -22,9 +22,9 @@ def heatmap_targets(
         the joint lies wholly outside the heatmap. The target of a joint of weight 0 is 0.
     """
     height, width = heatmap_size
-    # The published rule: corners of the square are truncated towards zero after adding half a pixel.
-    low = (joints - 3 * sigma + 0.5).trunc()
-    high = (joints + 3 * sigma + 1.5).trunc()
+    # The published rule truncates the corners of the square towards zero, and its far corner is one pixel further.
+    low = (joints - 3 * sigma).trunc()
+    high = (joints + 3 * sigma + 1).trunc()
     size = joints.new_tensor((width, height))
     weights = weights * ((low < size) & (high >= 0)).all(-1)
     columns = torch.arange(width, device=joints.device, dtype=joints.dtype)

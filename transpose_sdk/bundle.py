@@ -21,6 +21,7 @@ from transpose_sdk.skeletons import Skeleton
 SCHEMA = 1
 ASSETS = Path(__file__).parent / "assets"
 SUFFIX = ".tpose"
+ATTACHMENTS = ("probe",)  # entries of bundle.json, beside the graphs, that have a file
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,21 @@ class Bundle:
         graph.verify()
         return graph
 
+    def attachment(self, name: str) -> Path:
+        """A file that belongs to the bundle but is no graph, such as the "probe", checked.
+
+        Raises:
+            BundleError: The bundle has none, or the file is missing, changed, or outside the bundle.
+        """
+        entry = self.description.get(name)
+        try:
+            path = _inside(self.folder, str(entry["path"]))  # type: ignore[index]
+            file = Graph(name, path, {path.name: str(entry["sha256"])})  # type: ignore[index]
+        except (KeyError, TypeError):
+            raise BundleError(f"{self.folder.name} has no {name}: export it again, or download a newer one") from None
+        file.verify()
+        return path
+
 
 def open_bundle(spec: str | Path, kind: str) -> Bundle:
     """Open a bundle by path, or a shipped one by name.
@@ -145,12 +161,17 @@ def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> N
     Args:
         folder: The bundle to write; one that is there is replaced.
         description: Content of bundle.json; the `schema` is added, and to every graph the digests of its files: those
-            in `files` that share the stem of the graph's `path`.
-        files: Folder with the graphs.
+            in `files` that share the stem of the graph's `path`. So it is with the `ATTACHMENTS`, each one file.
+        files: Folder with the graphs and attachments.
     """
     graphs = {
         name: {**graph, "sha256": {file.name: file_digest(file) for file in _siblings(files / graph["path"])}}
         for name, graph in description["graphs"].items()
+    }
+    attachments = {
+        name: {**description[name], "sha256": file_digest(files / description[name]["path"])}
+        for name in ATTACHMENTS
+        if name in description
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target: a rename stays within one file system and so is atomic.
@@ -160,7 +181,9 @@ def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> N
         for graph in graphs.values():
             for name in graph["sha256"]:
                 shutil.copyfile(files / name, new / name)
-        content = {"schema": SCHEMA, **description, "graphs": graphs}
+        for attachment in attachments.values():
+            shutil.copyfile(files / attachment["path"], new / attachment["path"])
+        content = {"schema": SCHEMA, **description, "graphs": graphs, **attachments}
         (new / "bundle.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             folder.rename(Path(temporary) / "old")

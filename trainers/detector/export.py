@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -53,8 +54,10 @@ def load_average(checkpoint: Path) -> tuple[PersonNetwork, dict[str, Any]]:
         state = torch.load(checkpoint, weights_only=True)
         network = PersonNetwork()
         network.load_state_dict(state["average"])
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint} is no checkpoint of the detector's trainer: {error}") from error
+    except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{checkpoint} is no checkpoint of the detector's trainer ({type(error).__name__}); give last.pt of a run."
+        ) from error
     return network.eval(), {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
 
 

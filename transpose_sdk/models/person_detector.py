@@ -114,7 +114,7 @@ class PersonDetector(nn.Module):
             ValueError: The images have another form.
         """
         shape = tuple(images.shape)
-        if not torch.jit.is_tracing() and (len(shape) != 4 or shape[1] != 3 or shape[2] % 32 or shape[3] % 32):
+        if not torch.jit.is_tracing() and (len(shape) != 4 or shape[1] != 3 or shape[2] % 32 or shape[3] % 32):  # type: ignore[attr-defined]
             raise ValueError(f"images must be (N, 3, H, W) with H and W multiples of 32, got {shape}")
         levels = self.levels(images)
         return DetectorMaps(

@@ -1,0 +1,53 @@
+"""What a program gets by importing and installing the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import transpose_sdk as tp
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "PyQt6", "nncf", "mediapipe", "tensorrt", "onnxruntime", "matplotlib", "pandas")
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+def test_import_takes_under_half_a_second() -> None:
+    code = "import time; start = time.perf_counter(); import transpose_sdk; print(time.perf_counter() - start)"
+    assert min(float(run_python(code)) for _ in range(3)) < 0.5
+
+
+def test_nothing_heavy_is_imported_by_the_runtime() -> None:
+    code = (
+        "import sys, transpose_sdk as tp; tp.PoseEstimator, tp.PoseStream, tp.PoseAnnotator;"
+        f"print(*[name for name in {HEAVY} if name in sys.modules])"
+    )
+    assert run_python(code).split() == []
+
+
+@pytest.mark.parametrize("name", tp.__all__)
+def test_every_name_is_there(name: str) -> None:
+    assert getattr(tp, name).__name__ == name if name not in ("COCO17", "MPII16") else len(getattr(tp, name)) > 15
+
+
+def test_unknown_names_raise_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="PoseEstimater"):
+        _ = tp.PoseEstimater
+
+
+def test_wheel_has_one_top_level_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", str(ROOT), "--wheel-dir", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"transpose_sdk"}
+    for needed in ("py.typed", "assets/tp_m.tpose/bundle.json", "assets/person.tpose/bundle.json"):
+        assert f"transpose_sdk/{needed}" in names
+    assert "transpose_sdk/trainers/recipes/tp_m_128x96.yaml" in names
