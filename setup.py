@@ -14,7 +14,7 @@ def inside(folder: str) -> dict[str, str]:
 
 
 PACKAGES = {name: name.replace(".", "/") for name in find_packages(str(HERE), include=["transpose_sdk*"])}
-PACKAGES |= inside("trainers")
+PACKAGES |= inside("trainers") | inside("apps")
 
 EXTRAS = {
     "train": ["torch>=2.4", "pycocotools>=2.0.8", "pyyaml>=6", "safetensors>=0.4", "tqdm>=4.60"],

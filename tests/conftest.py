@@ -15,3 +15,20 @@ def shared() -> Path:
     if not (folder / "REFERENCE.md").exists():
         pytest.skip(f"no development data at {folder} (set TRANSPOSE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a small untrained network with a graph for every backend; tests copy it before they change it."""
+    torch = pytest.importorskip("torch", reason="exporting needs torch: pip install transpose-sdk[convert]")
+    pytest.importorskip("onnxscript", reason="exporting needs onnxscript: pip install transpose-sdk[convert]")
+    from transpose_sdk.convert import export_bundle
+    from transpose_sdk.models import create_model
+
+    torch.manual_seed(0)
+    model = create_model("tp_m", input_size=(64, 48), layers=1, d_model=32, ffn=48, heads=4).eval()
+    # Fresh heads give heatmaps of 1e-5, which FP16 loses; from 0.4 on a probe would take an untrained net's word.
+    torch.nn.init.normal_(model.deconv_layers[0].weight, std=0.1)
+    torch.nn.init.normal_(model.final_layer.weight, std=0.01)
+    folder = tmp_path_factory.mktemp("bundles") / "tiny.tpose"
+    return export_bundle(model, folder, targets=("openvino", "onnx", "torch"))

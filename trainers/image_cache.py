@@ -69,7 +69,7 @@ def _is_current(index: Path, folder: Path, file_names: Sequence[str]) -> bool:
     written = index.stat().st_mtime
     paths = (folder / name for name in file_names)
     # Unpacking an archive keeps the old modification times, but not the time of the inode's last change.
-    return not any(path.stat().st_ctime > written for path in paths if path.exists())
+    return not any(path.stat().st_ctime >= written for path in paths if path.exists())
 
 
 def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Path) -> None:

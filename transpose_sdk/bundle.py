@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from transpose_sdk.errors import BundleError
+from transpose_sdk.home import models_folder
 from transpose_sdk.skeletons import Skeleton
 
 SCHEMA = 1
@@ -44,6 +45,9 @@ class Graph:
         Raises:
             BundleError: A file is missing or is not the one that was exported.
         """
+        needed = {self.path.name, self.path.with_suffix(".bin").name if self.path.suffix == ".xml" else self.path.name}
+        if missing := sorted(needed - set(self.sha256)):
+            raise BundleError(f"{self.path.parent} states no SHA-256 for {missing[0]}: export or download it again")
         for name, digest in self.sha256.items():
             file = self.path.parent / name
             if not file.is_file():
@@ -122,10 +126,10 @@ class Bundle:
 
 
 def open_bundle(spec: str | Path, kind: str) -> Bundle:
-    """Open a bundle by path, or a shipped one by name.
+    """Open a bundle by path, or a shipped or imported one by name.
 
     Args:
-        spec: A folder, or the name of a bundle that comes with the package, such as "tp_m".
+        spec: A folder, or a name such as "tp_m" of a bundle that comes with the package or was imported.
         kind: "pose" or "detector", what it has to be.
 
     Raises:
@@ -136,7 +140,9 @@ def open_bundle(spec: str | Path, kind: str) -> Bundle:
     if description.get("kind") != kind:
         raise BundleError(f"{folder} is a {description.get('kind')} bundle, not a {kind} bundle: give another one")
     try:
-        height, width = description["input_size"]
+        height, width = (int(side) for side in description["input_size"])
+        if min(height, width) < 1:
+            raise ValueError(f"input_size {description['input_size']}")
         graphs = {
             name: Graph(name, _inside(folder, str(values["path"])), dict(values["sha256"]))
             for name, values in description["graphs"].items()
@@ -144,15 +150,27 @@ def open_bundle(spec: str | Path, kind: str) -> Bundle:
         for graph in graphs.values():
             for file in graph.sha256:
                 _inside(folder, file)
-        return Bundle(folder, str(description["name"]), kind, (int(height), int(width)), graphs, description)
+        return Bundle(folder, str(description["name"]), kind, (height, width), graphs, description)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{folder / 'bundle.json'} is incomplete ({error!r}): export or download it again") from None
 
 
 def bundle_names(kind: str) -> list[str]:
-    """Names of the bundles of a kind that come with the package."""
-    folders = sorted(ASSETS.glob(f"*{SUFFIX}"))
-    return [folder.stem for folder in folders if _read_description(folder).get("kind") == kind]
+    """Names of the bundles of a kind that come with the package or were imported."""
+    return [folder.stem for folder in named_folders(ASSETS) + named_folders(models_folder()) if kind_of(folder) == kind]
+
+
+def named_folders(place: Path) -> list[Path]:
+    """The bundles in a folder, by name; none where it does not exist."""
+    return sorted(path for path in place.glob(f"*{SUFFIX}") if path.is_dir())
+
+
+def kind_of(folder: Path) -> str | None:
+    """What a bundle is, "pose" or "detector"; None where it is damaged."""
+    try:
+        return str(_read_description(folder).get("kind"))
+    except BundleError:
+        return None
 
 
 def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> None:
@@ -208,11 +226,13 @@ def _find(spec: str | Path, kind: str) -> Path:
     path = Path(spec)
     if path.is_dir():
         return path
-    shipped = ASSETS / f"{spec}{SUFFIX}"
-    if path.name == str(spec) and shipped.is_dir():
-        return shipped
+    if path.name == str(spec):
+        for place in (ASSETS, models_folder()):
+            named = place / f"{spec}{SUFFIX}"
+            if named.is_dir():
+                return named
     names = ", ".join(bundle_names(kind)) or "none"
-    raise BundleError(f"no {kind} bundle {str(spec)!r}: give a folder with bundle.json, or a shipped one: {names}")
+    raise BundleError(f"no {kind} bundle {str(spec)!r}: give a folder with bundle.json, or one of these names: {names}")
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -221,7 +241,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{folder} has no bundle.json: give a folder that `transpose export` wrote") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"cannot read {path} ({error}): export or download the bundle again") from None
     if not isinstance(description, dict) or not isinstance(description.get("schema"), int):
         raise BundleError(f"{path} is not a bundle's description: give a folder that `transpose export` wrote")

@@ -1,4 +1,4 @@
-"""Drawing: skeletons, boxes, ids and scores on a picture, at any size from thumbnails to 4K."""
+"""Drawing: skeletons, boxes, ids, scores and attention on a picture, at any size from thumbnails to 4K."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import InputError
+from transpose_sdk.overlay import AttentionOverlay
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
@@ -52,12 +53,14 @@ class PoseAnnotator:
         labels: Write the track id and the person's score over the box.
         min_score: Joints with a lower score are left out, and their limbs with them.
         scale: Factor on all widths and letters.
+        attention: Where one joint was inferred from, drawn beneath the skeletons; needs poses that carry attention.
     """
 
     boxes: bool = True
     labels: bool = True
     min_score: float = 0.2
     scale: float = 1.0
+    attention: AttentionOverlay | None = None
 
     def annotate(self, scene: NDArray[np.uint8], poses: Poses, *, in_place: bool = False) -> NDArray[np.uint8]:
         """Draw every person, those lower in the picture (nearer to the camera) last.
@@ -68,12 +71,14 @@ class PoseAnnotator:
             in_place: Draw on the scene itself, which must then be contiguous, and not on a copy.
 
         Raises:
-            InputError: The scene is no such array.
+            InputError: The scene is no such array, or attention is to be drawn and the poses don't carry it.
         """
         if not isinstance(scene, np.ndarray) or scene.dtype != np.uint8 or scene.ndim != 3 or scene.shape[2] != 3:
             given = f"{scene.dtype} {scene.shape}" if isinstance(scene, np.ndarray) else type(scene).__name__
             raise InputError(f"scene is {given}: expected an (H, W, 3) uint8 array in BGR order")
         canvas = scene if in_place else scene.copy()
+        if self.attention is not None:
+            self.attention.paint(canvas, poses, self.min_score)
         for person in np.argsort(poses.boxes[:, 1] + poses.boxes[:, 3], kind="stable"):
             track_id = None if poses.track_ids is None else int(poses.track_ids[person])
             color = PLAIN_COLOR if track_id is None else TRACK_COLORS[track_id % len(TRACK_COLORS)]
@@ -86,6 +91,8 @@ class PoseAnnotator:
                 score = f"{poses.person_scores[person]:.2f}"
                 texts = (score, score) if track_id is None else (f"#{track_id} {score}", f"#{track_id}")
                 _draw_label(canvas, texts, box, color, self.scale)
+        if self.attention is not None:
+            self.attention.mark(canvas, poses, self.min_score)
         return canvas
 
     def _line_width(self, canvas: NDArray[np.uint8], box: NDArray[np.float32]) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk import decoding
 from transpose_sdk.attention import DependencyArea, affected_area, dependency_area
-from transpose_sdk.backends.openvino import OpenVINOBackend
+from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundle import Bundle, open_bundle
 from transpose_sdk.crops import check_boxes, check_image
 from transpose_sdk.detectors import Detector, open_detector
@@ -30,18 +30,21 @@ class PoseEstimator:
     """Finds people and their keypoints in single frames.
 
     Args:
-        model: A shipped pose bundle's name, or a bundle's folder.
-        device: "AUTO", "CPU", "GPU" or "NPU".
+        model: A shipped or imported pose bundle's name, or a bundle's folder.
+        device: "AUTO", "CPU", "GPU", "NPU", "CUDA", "TENSORRT", ...; all words are in `transpose_sdk.backends.choose`.
         precision: "fp32", "fp16" or "int8"; None for the bundle's default.
         detector: "person" (shipped), "frame" (the whole frame is one person), a detector's file, or a `Detector`.
         attention: Whether every call carries the queries and keys of the last attention layer in its poses, so that
             `attention` needs no second inference.
         flip_test: Whether the mirrored crop is inferred too and averaged; slower and a little better.
         requests: Crops in flight; None for the device's own choice.
+        verify: Whether to run the bundle's probe on the device and compare with the network's FP32 answers. Where
+            device or precision is left open, the next one is taken if the answers are wrong, with a warning.
 
     Raises:
         BundleError: The bundle is missing or damaged.
-        BackendError: The device is not there or cannot run it.
+        BackendError: The device is not there, cannot run it, or, with `verify`, gives wrong answers.
+        MissingDependencyError: The device's runtime is not installed.
         DetectorError: The detector cannot be opened.
     """
 
@@ -55,11 +58,14 @@ class PoseEstimator:
         attention: bool = False,
         flip_test: bool = False,
         requests: int | None = None,
+        verify: bool = False,
     ) -> None:
         self.bundle: Bundle = open_bundle(model, "pose")
         self.skeleton = self.bundle.skeleton
-        self.backend = OpenVINOBackend(self.bundle, device, precision, requests)
-        self.detector: Detector = open_detector(detector, self.backend.device)
+        self.backend = open_backend(self.bundle, device, precision, requests, verify=verify)
+        # Detectors run on OpenVINO; on a machine of NVIDIA's that is the CPU.
+        detector_device = self.backend.device if self.backend.name == "openvino" else "AUTO"
+        self.detector: Detector = open_detector(detector, detector_device)
         self._carries_attention = attention
         self._flip_test = flip_test
         decoding.warm_up()
@@ -126,16 +132,22 @@ class PoseEstimator:
         """
         if mode not in AREAS:
             raise InputError(f"no attention mode {mode!r}: use one of {', '.join(AREAS)}")
-        if not self.backend.has_attention:
-            raise InputError(f"the bundle {self.bundle.name} gives no attention: export it with attention outputs")
+        grid = self.attention_grid
         if not 0 <= person < len(poses):
             raise InputError(f"no person {person}: the poses hold {len(poses)}, counted from 0")
         one = poses[person]
         if one.queries is None:
             again = self.pose(check_image(image), one.boxes, one.person_scores, attention=True)
             one = replace(one, queries=again.queries, keys=again.keys, crop_affines=again.crop_affines)
-        grid = self.bundle.description["attention"]["grid"]
-        return AREAS[mode](one, 0, keypoint, (int(grid[0]), int(grid[1])), self.bundle.input_size)
+        return AREAS[mode](one, 0, keypoint, grid, self.bundle.input_size)
+
+    @property
+    def attention_grid(self) -> tuple[int, int]:
+        """(height, width) of the attention grid. Raises InputError where the bundle's graph gives no attention."""
+        if not self.backend.has_attention or "attention" not in self.bundle.description:
+            raise InputError(f"the bundle {self.bundle.name} gives no attention: export it with attention outputs")
+        height, width = self.bundle.description["attention"]["grid"]
+        return int(height), int(width)
 
     def describe(self) -> dict[str, Any]:
         """Name, device and precision, as `transpose run` writes them."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import dependency_rows
-from transpose_sdk.backends.protocol import Backend
+from transpose_sdk.backends.protocol import Backend, Outputs
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import BundleError
@@ -171,7 +171,20 @@ def check(backend: Backend, probe: Probe) -> ProbeReport:
         BackendError: The device failed.
         BundleError: The graph is for other keypoints than the probe.
     """
-    outputs = backend.infer(probe.crops, attention=backend.has_attention)
+    return compare_outputs(backend.infer(probe.crops, attention=backend.has_attention), probe, backend.precision)
+
+
+def compare_outputs(outputs: Outputs, probe: Probe, precision: str) -> ProbeReport:
+    """Compare what a graph gave for the probe's crops.
+
+    Args:
+        outputs: Of the P crops.
+        probe: Of the bundle that the graph is from.
+        precision: Chooses the limits.
+
+    Raises:
+        BundleError: The graph is for other keypoints than the probe.
+    """
     if outputs.heatmaps.shape[:2] != probe.scores.shape:
         raise BundleError(
             f"the graph gives {outputs.heatmaps.shape[:2]} heatmaps for the probe's {probe.scores.shape}: "
@@ -189,7 +202,7 @@ def check(backend: Backend, probe: Probe) -> ProbeReport:
         max_drift=float(distances.max(initial=0.0)),
         score_error=float(np.abs(scores - probe.scores).mean() / max(float(np.abs(probe.scores).max()), 1e-12)),
         attention=attention,
-        limits=limits_for(backend.precision),
+        limits=limits_for(precision),
     )
 
 

@@ -186,7 +186,7 @@ def train(config: DetectorConfig) -> None:
     truth = read_images(Path(config.val_annotations), Path(config.val_images)) if config.val_annotations else None
 
     saved = evaluated = run.seconds
-    figures: dict[str, float] = {}
+    figures: list[dict[str, float]] = []
     with (output / "log.jsonl").open("a") as log:
 
         def write(record: dict[str, Any]) -> None:
@@ -202,13 +202,12 @@ def train(config: DetectorConfig) -> None:
         clock = time.perf_counter()
         for batch in prefetch(TrainingSet(config), _requests(run)):
             labels = Labels(*(torch.from_numpy(array) for array in (batch.boxes, batch.weights, batch.ignored)))
-            step_figures = train_step(run, network_input(batch.images), labels)
+            figures.append(train_step(run, network_input(batch.images), labels))
             run.seconds += time.perf_counter() - clock
             clock = time.perf_counter()
-            figures = {name: figures.get(name, 0.0) + value / 50 for name, value in step_figures.items()}
             if run.step % 50 == 0:
-                write({name: round(value, 6) for name, value in figures.items()})
-                figures = {}
+                write({name: round(float(np.mean([row[name] for row in figures])), 6) for name in figures[0]})
+                figures = []
             if run.seconds - saved > config.checkpoint_minutes * 60:
                 run.save(checkpoint)
                 saved = run.seconds

@@ -22,23 +22,51 @@ class Outputs(NamedTuple):
     keys: NDArray[np.float32] | None = None
 
 
+class InFlight(Protocol):
+    """The answer to some crops, perhaps still on its way."""
+
+    def result(self) -> Outputs:
+        """Wait for it. Raises BackendError where the device failed."""
+        ...
+
+
 class Backend(Protocol):
-    """A compiled graph.
+    """A compiled graph. Safe to call from several threads.
 
     Attributes:
-        device: Where it runs, such as "CPU".
+        name: The runtime: "openvino", "onnxruntime", "torch" or "tensorrt".
+        device: Where it runs, such as "CPU" or "CUDA:0".
         precision: The graph's precision, such as "fp16".
         input_size: (height, width) of a crop.
         has_attention: Whether the graph gives queries and keys.
+        batches: Numbers of crops that run at once, ascending; other numbers are padded and split. (1,) means that
+            people run one by one.
+        requests: How many of these run side by side: a CPU or NPU is busiest with several single crops in flight, a
+            GPU with one large batch.
     """
 
+    name: str
     device: str
     precision: str
     input_size: tuple[int, int]
     has_attention: bool
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """See above."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """See above."""
+        ...
+
     def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
-        """Run the network on (N, H, W, 3) uint8 BGR crops; N may be 0. Safe to call from several threads."""
+        """Run the network on (N, H, W, 3) uint8 BGR crops, N from 0 on, and wait for the answer."""
+        ...
+
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> InFlight:
+        """As `infer`, without waiting; the crops must not change before the result is there."""
         ...
 
     def close(self) -> None:

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("run", "find and pose the people in a video, image, folder, camera or stream"),
+    ("explain", "draw what the joints of a person were inferred from"),
     ("train", "train a network by a recipe"),
     ("eval", "measure a bundle's average precision on annotated images"),
     ("export", "turn a checkpoint into a bundle"),
+    ("models", "list, describe, import and download networks"),
+    ("doctor", "check that every network gives the right answers on this machine"),
 )
 
 

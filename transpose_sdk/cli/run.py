@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transpose_sdk.estimator import PoseEstimator
     from transpose_sdk.media.files import FileSink
     from transpose_sdk.media.frames import Source
+    from transpose_sdk.overlay import AttentionOverlay
 
 FILE_OPTIONS = ("save", "json", "jsonl", "csv", "coco", "openpose", "mot")
 
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--mot", metavar="FILE", help="boxes and ids as MOT text")
     drawing = parser.add_argument_group("drawing")
     drawing.add_argument("--min-score", type=float, default=0.2, help="draw joints from this score on (default: 0.2)")
+    drawing.add_argument("--attention", metavar="JOINT", help="draw what this joint of each person was inferred from")
+    drawing.add_argument("--attention-threshold", default="2x", metavar="T", help="0.01, or 2x uniform (default: 2x)")
     drawing.add_argument("--no-boxes", action="store_true", help="draw no boxes and labels")
     parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
 
@@ -62,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         source = open_source(args.source, start=args.start, stop=args.stop, stride=args.stride)
         stack.enter_context(source)
         _keep_inputs(args, source)
-        estimator = PoseEstimator(args.model, args.device, args.precision, args.detector)
+        estimator = PoseEstimator(
+            args.model, args.device, args.precision, args.detector, attention=args.attention is not None
+        )
         stack.enter_context(estimator)
         sinks = [stack.enter_context(open_sink()) for open_sink in _sinks(args, source, estimator)]
         total = min((n for n in (source.frame_count, args.max_frames) if n is not None), default=None)
@@ -92,7 +97,8 @@ def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -
     from transpose_sdk.draw import PoseAnnotator
     from transpose_sdk.media import sinks
 
-    annotator = PoseAnnotator(boxes=not args.no_boxes, labels=not args.no_boxes, min_score=args.min_score)
+    boxes = not args.no_boxes
+    annotator = PoseAnnotator(boxes, boxes, args.min_score, attention=_overlay(args, estimator))
     if args.save:
         yield lambda: _picture_sink(Path(args.save), source, annotator)
     if args.json:
@@ -112,6 +118,22 @@ def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -
         yield lambda: sinks.OpenPoseSink(args.openpose, path.stem if path.is_file() else "frame")
     if args.mot:
         yield lambda: sinks.MotSink(args.mot)
+
+
+def _overlay(args: argparse.Namespace, estimator: PoseEstimator) -> AttentionOverlay | None:
+    """The overlay asked for. Raises InputError where the joint is unknown or the bundle gives no attention."""
+    from transpose_sdk.attention import Threshold
+    from transpose_sdk.errors import InputError
+    from transpose_sdk.overlay import AttentionOverlay, warm_up
+
+    if args.attention is None:
+        return None
+    if not args.save:
+        raise InputError(f"--attention {args.attention} is drawn on pictures: add --save FILE")
+    joint = estimator.skeleton.index(args.attention)
+    threshold = Threshold.parse(args.attention_threshold)
+    warm_up()
+    return AttentionOverlay(joint, estimator.attention_grid, estimator.bundle.input_size, threshold=threshold)
 
 
 def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileSink:

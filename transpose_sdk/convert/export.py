@@ -1,41 +1,108 @@
-"""A checkpoint becomes a bundle: export, compare with the network it came from, write at once."""
+"""A checkpoint becomes a bundle: export, compare with the network it came from, quantize, write at once."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openvino as ov
-import torch
-from numpy.typing import NDArray
 
+from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.bundle import SUFFIX, write_bundle
-from transpose_sdk.convert.onnx import OUTPUT_NAMES, DeployedNetwork, export_onnx
-from transpose_sdk.errors import BundleError, InputError
-from transpose_sdk.models import TransPose, load_checkpoint
+from transpose_sdk.convert.onnx import OUTPUT_NAMES, export_onnx
+from transpose_sdk.convert.parity import compare
+from transpose_sdk.convert.people import People, annotated_people, detected_people
+from transpose_sdk.convert.probes import make_probe
+from transpose_sdk.convert.runners import run_graph
+from transpose_sdk.detectors import Detector, open_detector
+from transpose_sdk.errors import BundleError, DataError, InputError, MissingDependencyError
+from transpose_sdk.models import TransPose, load_checkpoint, save_checkpoint
+from transpose_sdk.probe import Probe, ProbeReport, compare_outputs
 from transpose_sdk.skeletons import COCO17, MPII16, Skeleton
 
-# Weights are rounded to FP16, 1e-3 relative a weight; OpenVINO's Winograd convolutions add as much again.
-PARITY_LIMIT = 2e-2
+logger = logging.getLogger(__name__)
+
+# "tensorrt" keeps the ONNX graphs, from which an engine is built on the device; "torch" keeps the weights.
+TARGETS = ("openvino", "onnx", "tensorrt", "torch")
+PRECISIONS = ("fp16", "int8")
+CALIBRATION_PEOPLE = 300  # NNCF's own default
+HELD_OUT_PEOPLE = 200
+
+
+@dataclass(frozen=True)
+class CalibrationData:
+    """Where the people come from that a quantized graph is calibrated with and judged by.
+
+    Attributes:
+        calibration: COCO keypoint file, or a folder of images in which `detector` finds the people.
+        images: Folder of the images of a COCO file; None for the file's own folder.
+        measure: COCO keypoint file of the people to judge by; None holds back some of `calibration`.
+        measure_images: Folder of their images; None for the file's own folder.
+        detector: For a folder of images: "person", "frame", a detector's file, or a `Detector`.
+    """
+
+    calibration: str | Path
+    images: str | Path | None = None
+    measure: str | Path | None = None
+    measure_images: str | Path | None = None
+    detector: str | Path | Detector = "person"
+
+    def load(self, input_size: tuple[int, int], keypoints: int) -> tuple[People, People]:
+        """People to calibrate with, and others to judge by.
+
+        Raises:
+            BundleError: There is nobody to calibrate with, or the files cannot be read.
+            DetectorError: The detector cannot be opened.
+        """
+        wanted = CALIBRATION_PEOPLE + (HELD_OUT_PEOPLE if self.measure is None else 0)
+        path = Path(self.calibration)
+        try:
+            if path.is_dir():
+                detector = open_detector(self.detector, "CPU")
+                try:
+                    people = detected_people(path, detector, input_size, wanted)
+                finally:
+                    if detector is not self.detector:
+                        detector.close()
+            else:
+                folder = path.parent if self.images is None else Path(self.images)
+                people = annotated_people(path, folder, input_size, wanted, keypoints)
+            if self.measure is None:
+                return people.split(len(people) * CALIBRATION_PEOPLE // wanted)
+            measure = Path(self.measure)
+            folder = measure.parent if self.measure_images is None else Path(self.measure_images)
+            return people, annotated_people(measure, folder, input_size, 1 << 30, keypoints)
+        except DataError as error:
+            raise BundleError(f"cannot calibrate INT8: {error}") from error
 
 
 def export_bundle(
     checkpoint: str | Path | TransPose,
     out: str | Path,
     *,
+    targets: Sequence[str] = ("openvino",),
+    precisions: Sequence[str] = ("fp16",),
+    calibration: CalibrationData | str | Path | None = None,
     name: str | None = None,
     skeleton: Skeleton | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Export a network to a bundle with an OpenVINO FP16 graph.
+    """Export a network to a bundle.
+
+    Graphs in the bundle: "fp16" and "int8" for OpenVINO; "onnx" (FP32) and "onnx_int8" (QDQ) for ONNX Runtime and
+    TensorRT; "torch", the weights. An INT8 graph that is too far from FP32 is left out, with a warning, and the reason
+    is in bundle.json.
 
     Args:
         checkpoint: A checkpoint's file, or a network.
-        out: The bundle's folder, NAME.tpose; one that is there is replaced once the new one is complete.
+        out: The bundle's folder, NAME.tpose; a bundle that is there is replaced once the new one is complete.
+        targets: Of `TARGETS`.
+        precisions: Of `PRECISIONS`. ONNX and TensorRT get the FP32 graph in any case.
+        calibration: What INT8 needs: a COCO keypoint file beside its images, a folder of images, or where all is.
         name: The bundle's name; by default that of the folder.
         skeleton: What the keypoints are; by default COCO's for 17 and MPII's for 16.
         facts: More entries for bundle.json: licence, training, accuracy.
@@ -45,19 +112,27 @@ def export_bundle(
 
     Raises:
         CheckpointError: The checkpoint does not load.
-        InputError: `out` has another suffix, or no skeleton is known for the number of keypoints.
-        BundleError: The exported graph does not give the network's answers.
+        InputError: An option is unknown, `out` is no bundle, or no skeleton is known for the number of keypoints.
+        BundleError: The exported graph does not give the network's answers, nobody is there to calibrate with, or no
+            wanted graph is good enough.
+        MissingDependencyError: INT8 needs a package that is not installed.
     """
     folder = Path(out)
-    if folder.suffix != SUFFIX:
-        raise InputError(f"a bundle's folder ends in {SUFFIX}, got {folder.name!r}: give for example tp_m{SUFFIX}")
+    _check_options(folder, targets, precisions, calibration)
     model = checkpoint if isinstance(checkpoint, TransPose) else load_checkpoint(checkpoint)
     skeleton = skeleton or _skeleton_for(model.keypoints)
+    people = None
+    if calibration is not None and "int8" in precisions:
+        data = calibration if isinstance(calibration, CalibrationData) else CalibrationData(calibration)
+        people = data.load(model.input_size, model.keypoints)
     with tempfile.TemporaryDirectory() as temporary:
         files = Path(temporary)
-        export_onnx(model, files / "graph.onnx")
-        ov.save_model(ov.convert_model(files / "graph.onnx"), files / "model_fp16.xml", compress_to_fp16=True)
-        parity = {"fp16": compare(model, files / "model_fp16.xml")}
+        probe = make_probe(model)
+        probe.save(files / "probe.npz")
+        graphs, parity = _make_graphs(model, files, targets, precisions, people, skeleton, probe)
+        if "fp16" not in precisions and not {"int8", "onnx_int8"} & set(graphs):
+            reasons = "; ".join(f"{graph} is {one['reason']}" for graph, one in parity.items() if "reason" in one)
+            raise BundleError(f"{folder} is not written: {reasons}; ask for the precision fp16 too")
         description = {
             "kind": "pose",
             "name": name or folder.stem,
@@ -67,53 +142,95 @@ def export_bundle(
             "input": {"layout": "NHWC", "type": "uint8", "channels": "BGR"},
             "outputs": list(OUTPUT_NAMES),
             "attention": {"grid": list(model.grid)},
-            "graphs": {"fp16": {"path": "model_fp16.xml"}},
+            "graphs": {graph: {"path": path} for graph, path in graphs.items()},
             "parity": parity,
+            "probe": {"path": "probe.npz"},
             **(facts or {}),
         }
         write_bundle(folder, description, files)
     return folder
 
 
-def compare(model: TransPose, graph: Path) -> dict[str, float]:
-    """Largest difference of each output between the network and an OpenVINO graph, relative to the largest value.
+def _make_graphs(
+    model: TransPose,
+    files: Path,
+    targets: Sequence[str],
+    precisions: Sequence[str],
+    people: tuple[People, People] | None,
+    skeleton: Skeleton,
+    probe: Probe,
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Write the graphs into `files`; their file names, and what bundle.json says about each, also the refused ones."""
+    graphs: dict[str, str] = {}
+    parity: dict[str, dict[str, Any]] = {}
+    source = files / "model.onnx"
+    export_onnx(model, source)
+    converted = ov.convert_model(source)
+    if "openvino" in targets and "fp16" in precisions:
+        graphs["fp16"] = "model_fp16.xml"
+        ov.save_model(converted, files / graphs["fp16"], compress_to_fp16=True)
+    if "onnx" in targets or "tensorrt" in targets:
+        graphs["onnx"] = source.name
+    for graph, path in graphs.items():
+        relative = compare(model, files / path)
+        parity[graph] = {"accepted": True, "relative": relative, "probe": _ask(files / path, probe, graph).to_dict()}
+    if people is not None:
+        from transpose_sdk.convert.quantize import Judge, quantize_onnx, quantize_openvino
 
-    Args:
-        model: The network.
-        graph: OpenVINO's .xml.
+        calibration, held_out = people
+        judge = Judge(model, held_out, calibration, skeleton)
+        for graph, path in graphs.items():
+            parity[graph] |= judge.measure(files / path).to_dict()
+        quantized = {}
+        if "openvino" in targets:
+            quantized["int8"] = quantize_openvino(converted, calibration.crops, judge, files / "model_int8.xml")
+        if "onnx" in targets or "tensorrt" in targets:
+            # Of another stem than OpenVINO's: files of one stem belong together.
+            quantized["onnx_int8"] = quantize_onnx(source, calibration.crops, judge, files / "model_qdq.onnx")
+        for graph, result in quantized.items():
+            compare(model, result.path, limit=None)
+            asked = _ask(result.path, probe, graph)
+            report = {**result.to_dict(), "calibration_people": len(calibration), "probe": asked.to_dict()}
+            if result.accepted and asked.passed:
+                graphs[graph] = result.path.name
+                logger.info("%s: %s", graph, result.parity)
+            else:
+                # What would fail its own self-check is not offered either.
+                fault = "; ".join(asked.failures) if result.accepted else str(result.parity)
+                report |= {"accepted": False, "reason": f"too far from FP32: {fault}"}
+                logger.warning("the graph %s is refused: %s", graph, report["reason"])
+            parity[graph] = report
+    if "torch" in targets:
+        graphs["torch"] = "checkpoint.safetensors"
+        save_checkpoint(model, files / graphs["torch"])
+    return graphs, parity
 
-    Raises:
-        BundleError: A difference is above `PARITY_LIMIT`, or the graph does not take one and three crops.
-    """
-    network = DeployedNetwork(model)
-    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    worst = dict.fromkeys(OUTPUT_NAMES, 0.0)
-    for batch in (1, 3):
-        crops = probe_crops(batch, model.input_size)
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(crops))
-        answers = compiled(crops)
-        for index, (output, reference) in enumerate(zip(OUTPUT_NAMES, expected, strict=True)):
-            answer, wanted = answers[index], reference.numpy()
-            if answer.shape != wanted.shape:
-                raise BundleError(f"{graph.name} gives {output} {answer.shape} for {batch} crops, not {wanted.shape}")
-            worst[output] = max(worst[output], float(np.abs(answer - wanted).max() / np.abs(wanted).max()))
-    if max(worst.values()) > PARITY_LIMIT:
-        raise BundleError(f"{graph.name} is not the network it came from: relative differences {worst}")
-    return {output: round(value, 6) for output, value in worst.items()}
+
+def _ask(path: Path, probe: Probe, graph: str) -> ProbeReport:
+    """The self-check that opening the bundle will make, on this CPU."""
+    return compare_outputs(Outputs(*run_graph(path)(probe.crops)), probe, "fp32" if graph == "onnx" else graph)
 
 
-def probe_crops(count: int, input_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Smooth random images, (count, H, W, 3): more like a photo than noise, and the same on every machine."""
-    rng = np.random.default_rng(0)
-    height, width = input_size
-    coarse = rng.integers(0, 256, (count, height // 16 + 1, width // 16 + 1, 3)).astype(np.float32)
-    y, x = np.arange(height) / 16, np.arange(width) / 16
-    top, left = y.astype(int), x.astype(int)
-    down, right = (y - top)[:, None, None], (x - left)[:, None]
-    rows = coarse[:, top] * (1 - down) + coarse[:, np.minimum(top + 1, height // 16)] * down
-    fine = rows[:, :, left] * (1 - right) + rows[:, :, np.minimum(left + 1, width // 16)] * right
-    return fine.astype(np.uint8)
+def _check_options(
+    folder: Path, targets: Sequence[str], precisions: Sequence[str], calibration: CalibrationData | str | Path | None
+) -> None:
+    if folder.suffix != SUFFIX:
+        raise InputError(f"a bundle's folder ends in {SUFFIX}, got {folder.name!r}: give for example tp_m{SUFFIX}")
+    if folder.exists() and not (folder / "bundle.json").is_file():
+        raise InputError(f"{folder} is there and no bundle: give another name, or remove it")
+    for what, given, known in (("target", targets, TARGETS), ("precision", precisions, PRECISIONS)):
+        if isinstance(given, str) or not given or not set(given) <= set(known):
+            raise InputError(f"no such {what}: {given!r}; give some of {', '.join(known)}")
+    if "int8" not in precisions:
+        return
+    if calibration is None:
+        raise InputError("int8 needs people to calibrate with: give calibration, a COCO file or a folder of images")
+    try:
+        import transpose_sdk.convert.quantize  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"int8 needs {error.name}, which is not installed: pip install 'transpose-sdk[convert]'"
+        ) from error
 
 
 def _skeleton_for(keypoints: int) -> Skeleton:

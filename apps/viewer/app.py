@@ -1,0 +1,39 @@
+"""Starts the viewer."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+
+from PyQt6.QtCore import QSettings, QTimer
+from PyQt6.QtWidgets import QApplication
+
+from .window import MainWindow
+
+INTERRUPT_MS = 200
+
+
+def show(source: str | None = None, network: Mapping[str, str] | None = None) -> int:
+    """Open the window and run until it is closed.
+
+    Args:
+        source: To play at once.
+        network: Fields of settings.Network that differ from what is remembered.
+
+    Returns:
+        The exit code.
+    """
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("TransPose viewer")
+    app.setStyle("Fusion")
+    window = MainWindow(QSettings("transpose-sdk", "viewer"), network)
+    window.show()
+    if source is not None:
+        window.open(source)
+    # Qt's loop runs no Python, and so no handler of Ctrl-C, unless something wakes it.
+    signal.signal(signal.SIGINT, lambda *_: window.close())
+    waker = QTimer()
+    waker.timeout.connect(lambda: None)
+    waker.start(INTERRUPT_MS)
+    return app.exec()

@@ -1,0 +1,122 @@
+"""Small inputs that the settings are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PyQt6.QtCore import Qt, pyqtSignal
+from PyQt6.QtGui import QWheelEvent
+from PyQt6.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+
+class Amount(QWidget):
+    """A number on a slider, written beside it.
+
+    Args:
+        lowest: At the slider's left end.
+        highest: At its right end.
+        step: Between two places.
+        text: Writes the number.
+
+    Attributes:
+        changed: Emitted with the number when the user moves the slider.
+    """
+
+    changed = pyqtSignal(float)
+
+    def __init__(self, name: str, lowest: float, highest: float, step: float, text: Callable[[float], str]) -> None:
+        super().__init__()
+        self._lowest, self._step, self._text = lowest, step, text
+        self.slider = _StillSlider(Qt.Orientation.Horizontal)
+        self.slider.setAccessibleName(name)
+        self.slider.setRange(0, round((highest - lowest) / step))
+        self._label = QLabel()
+        self._label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        top = QHBoxLayout()
+        top.addWidget(QLabel(name))
+        top.addStretch()
+        top.addWidget(self._label)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(top)
+        layout.addWidget(self.slider)
+        self.slider.valueChanged.connect(self._moved)
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return self._lowest + self._step * self.slider.value()
+
+    def set_value(self, value: float) -> None:
+        """Show a number without telling anybody."""
+        self.slider.blockSignals(True)
+        self.slider.setValue(round((value - self._lowest) / self._step))
+        self.slider.blockSignals(False)
+        self._label.setText(self._text(self.value))
+
+    def _moved(self) -> None:
+        self._label.setText(self._text(self.value))
+        self.changed.emit(self.value)
+
+
+class _StillSlider(QSlider):
+    """A slider that scrolls with its panel: the mouse wheel must not change settings by accident."""
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 - Qt's name
+        if event is not None:
+            event.ignore()
+
+
+class StillComboBox(QComboBox):
+    """A list that scrolls with its panel."""
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Leave it to the panel."""
+        if event is not None:
+            event.ignore()
+
+
+def choices(name: str, values: Sequence[str], editable: bool = False) -> StillComboBox:
+    """A list to choose from."""
+    box = StillComboBox()
+    box.setAccessibleName(name)
+    box.addItems(list(values))
+    box.setEditable(editable)
+    box.setMinimumContentsLength(10)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    return box
+
+
+def checkbox(text: str, hint: str) -> QCheckBox:
+    """A box to tick."""
+    box = QCheckBox(text)
+    box.setToolTip(hint)
+    return box
+
+
+def labelled(name: str, widget: QWidget) -> QWidget:
+    """A widget with its name to the left."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    label = QLabel(name)
+    label.setFixedWidth(84)
+    layout.addWidget(label)
+    layout.addWidget(widget, 1)
+    return row
+
+
+def heading(text: str) -> QLabel:
+    """The title of a group."""
+    label = QLabel(text.upper())
+    label.setObjectName("heading")
+    return label
+
+
+def line() -> QFrame:
+    """Between two groups."""
+    frame = QFrame()
+    frame.setObjectName("line")
+    frame.setFixedHeight(1)
+    return frame

@@ -1,0 +1,351 @@
+"""The main window: joins its parts to the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PyQt6.QtCore import QByteArray, QSettings, QTimer
+from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
+from PyQt6.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QMainWindow,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)  # fmt: skip
+
+from transpose_sdk.media.sources import SourceSpec
+
+from .actions import color_actions, create_actions
+from .bridge import Bridge
+from .canvas import Canvas
+from .captions import caption
+from .dialogs import HelpSheet, ask_address, ask_file, ask_folder
+from .events import SourceInfo
+from .following import Following
+from .header import Header
+from .inspector import Inspector
+from .memory import load, save
+from .messages import Banner, BusyChip
+from .panel import SettingsPanel
+from .settings import MODES, Look, Network, Streaming
+from .start import StartPage
+from .statistics import Speed
+from .theme import chosen_theme, palette, style_sheet
+from .transport import Transport
+from .worker import ViewerWorker
+
+PLOT_MS = 200
+SILENCE = 3.0  # seconds without a picture of a camera after which it is said
+PANEL_WIDTH = 312
+
+
+class MainWindow(QMainWindow):
+    """The viewer.
+
+    Args:
+        store: Where settings are remembered.
+        network: Fields of settings.Network that differ from what is remembered.
+    """
+
+    def __init__(self, store: QSettings, network: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._store = store
+        self.memory = load(store)
+        self.memory.network = replace(self.memory.network, **(network or {}))
+        self.state = "idle"
+        self._info: SourceInfo | None = None
+        self._keypoint: int | None = None
+        self._recording = False
+        self.theme = chosen_theme(self.memory.theme)
+        self._fresh = False  # whether a view came since the plots were last drawn
+        self.bridge = Bridge()
+        self.worker = ViewerWorker(self.bridge)
+        self.actions_by_name = create_actions(self, self._slots())
+        self._build()
+        self._connect()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._sample)
+        self._timer.start(PLOT_MS)
+        self._use_theme(self.memory.theme)
+        self._use_look(self.memory.look)
+        self.start_page.show_recent(self.memory.recent)
+        self.worker.use_streaming(self.memory.streaming)
+        self.worker.set_loop(self.memory.loop)
+        self.worker.use_network(self.memory.network)
+
+    def open(self, spec: SourceSpec) -> None:
+        """Play a source."""
+        self.banner.hide()
+        self.worker.open(spec)
+
+    def _build(self) -> None:
+        self.setWindowTitle("TransPose viewer")
+        self.setAcceptDrops(True)
+        self.setMinimumSize(900, 560)
+        self.resize(1280, 720)
+        actions = self.actions_by_name
+        self.header, self.transport = Header(actions), Transport(actions)
+        self.canvas, self.start_page = Canvas(), StartPage()
+        self.stage = QStackedWidget()
+        self.stage.addWidget(self.start_page)
+        self.stage.addWidget(self.canvas)
+        self.banner, self.chip = Banner(self.stage), BusyChip(self.stage)
+        self.chip.move(16, 16)
+        self.inspector, self.settings = Inspector(), SettingsPanel(self.memory)
+        self.panel = QTabWidget()
+        self.panel.setObjectName("panel")
+        self.panel.setDocumentMode(True)
+        self.panel.setFixedWidth(PANEL_WIDTH)
+        self.panel.addTab(self.inspector, "Inspect")
+        self.panel.addTab(self.settings, "Settings")
+        middle = QHBoxLayout()
+        middle.setSpacing(0)
+        middle.addWidget(self.stage, 1)
+        middle.addWidget(self.panel)
+        body = QWidget()
+        layout = QVBoxLayout(body)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.header)
+        layout.addLayout(middle, 1)
+        layout.addWidget(self.transport)
+        self.setCentralWidget(body)
+        if self.memory.geometry:
+            self.restoreGeometry(QByteArray(self.memory.geometry))
+        self.panel.setVisible(self.memory.panel)
+        actions["panel"].setChecked(self.memory.panel)
+        actions["loop"].setChecked(self.memory.loop)
+        self._show_state("idle")
+
+    def _connect(self) -> None:
+        told = self.bridge.signals
+        told.viewed.connect(self._show_view)
+        told.opened.connect(self._show_source)
+        told.loaded.connect(self._show_network)
+        told.stated.connect(self._show_state)
+        told.busied.connect(self.chip.say)
+        told.failed.connect(self._show_failure)
+        told.saved.connect(lambda path: self.banner.notice(f"Saved {path}"))
+        told.recorded.connect(self._show_recording)
+        self.canvas.resized.connect(self.worker.resize)
+        self.canvas.joint_clicked.connect(self._follow_clicked)
+        self.canvas.missed.connect(self.banner.notice)
+        self.inspector.picked.connect(self._pick)
+        self.header.camera_chosen.connect(self.open)
+        self.transport.sought.connect(self.worker.seek)
+        self.start_page.chosen.connect(self.open)
+        self.start_page.wanted.connect(self._begin)
+        self.settings.network_changed.connect(self.worker.use_network)
+        self.settings.streaming_changed.connect(self._use_streaming)
+        self.settings.look_changed.connect(self._use_look)
+        self.settings.theme_changed.connect(self._use_theme)
+        self.settings.folder_changed.connect(self._use_folder)
+
+    def _slots(self) -> dict[str, Any]:
+        modes = {mode: lambda mode=mode: self._use_look(replace(self.memory.look, mode=mode)) for mode in MODES}
+        return modes | {
+            "open": lambda: ask_file(self, self.open),
+            "folder": lambda: ask_folder(self, self.open),
+            "network": lambda: ask_address(self, self.open),
+            "play": lambda: self.worker.pause() if self.state == "playing" else self.worker.play(),
+            "back": self._step_back,
+            "step": self.worker.step,
+            "loop": self._toggle_loop,
+            "next": lambda: self._pick_next(1),
+            "previous": lambda: self._pick_next(-1),
+            "clear": lambda: self.banner.hide() if self.banner.isVisible() else self._pick(-1),
+            "skeletons": lambda: self._use_look(replace(self.memory.look, skeletons=not self.memory.look.skeletons)),
+            "boxes": lambda: self._use_look(replace(self.memory.look, boxes=not self.memory.look.boxes)),
+            "record": self._toggle_recording,
+            "screenshot": lambda: self.worker.screenshot(self._new_file(".png")),
+            "theme": lambda: self.settings.theme.setCurrentText("Light" if self.theme.name == "dark" else "Dark"),
+            "panel": lambda: self.panel.setVisible(self.actions_by_name["panel"].isChecked()),
+            "settings": self._show_settings,
+            "full": lambda: self.showNormal() if self.isFullScreen() else self.showFullScreen(),
+            "help": lambda: HelpSheet(self, self.actions_by_name.values()).open(),
+            "quit": self.close,
+        }
+
+    # What the worker tells
+
+    def _show_view(self) -> None:
+        view = self.worker.take_view()
+        if view is None:
+            return
+        self._fresh = True
+        self.canvas.show_view(view)
+        self.canvas.set_caption(caption(view, self._keypoint, self.memory.look.mode))
+        self.transport.show_view(view)
+        self.inspector.show_view(view, self._keypoint)
+        self.stage.setCurrentWidget(self.canvas)
+
+    def _show_source(self, info: SourceInfo) -> None:
+        self._info = info
+        self.header.show_source(info.name)
+        self.transport.show_source(info)
+        self.inspector.plots.clear()
+        self.setWindowTitle(f"{info.name} – TransPose viewer")
+        if isinstance(info.spec, str | Path):
+            self.memory.opened(str(info.spec))
+            self.start_page.show_recent(self.memory.recent)
+
+    def _show_network(self, network: Network, description: dict[str, Any]) -> None:
+        self.memory.network = network
+        attention = "" if description["has_attention"] else " It gives no attention: only heatmaps can be shown."
+        what = "{name} runs in {precision} on {device}.".format(**description)
+        self.settings.show_network(network, what + attention)
+
+    def _show_state(self, state: str) -> None:
+        self.state = state
+        actions = self.actions_by_name
+        actions["play"].setEnabled(state != "idle")
+        for name in ("step", "back"):
+            actions[name].setEnabled(state in ("playing", "paused") or (name == "back" and state == "ended"))
+        for name in ("record", "screenshot"):
+            actions[name].setEnabled(state != "idle")
+        self._color_actions()
+
+    def _show_failure(self, message: str) -> None:
+        self.banner.error(message)
+        self.settings.show_network(self.memory.network)
+        self._color_actions()
+
+    def _show_recording(self, path: Path | None) -> None:
+        self._recording = path is not None
+        self._color_actions()
+
+    def _sample(self) -> None:
+        view = self.canvas.view
+        if self.state == "playing" and view is not None:
+            silent = self.worker.silent_for
+            self.inspector.plots.add(view.speed if self._fresh or silent < 1 else Speed(dropped=view.speed.dropped))
+            self._fresh = False
+            if self._info is not None and self._info.kind == "camera" and silent > SILENCE:
+                self.canvas.set_caption(f"no picture from {self._info.name} for {silent:.0f} s; waiting for it")
+
+    # What the user wants
+
+    def _begin(self, what: str) -> None:
+        actions = self.actions_by_name
+        {"file": actions["open"].trigger, "camera": self.header.open_menu, "network": actions["network"].trigger}[
+            what
+        ]()
+
+    def _follow_clicked(self, person: int, keypoint: int) -> None:
+        view = self.canvas.view
+        if view is None or person >= len(view.poses):
+            return
+        track_id = None if view.poses.track_ids is None else int(view.poses.track_ids[person])
+        self._follow(Following(keypoint, track_id, view.poses.boxes[person]))
+
+    def _pick(self, keypoint: int) -> None:
+        view = self.canvas.view
+        before = None if view is None else view.following
+        if keypoint < 0:
+            self._follow(None)
+        else:
+            self._follow(Following(keypoint) if before is None else replace(before, keypoint=keypoint))
+
+    def _pick_next(self, step: int) -> None:
+        view = self.canvas.view
+        if view is not None:
+            count = len(view.poses.skeleton)
+            self._pick(0 if self._keypoint is None else (self._keypoint + step) % count)
+
+    def _follow(self, following: Following | None) -> None:
+        self._keypoint = None if following is None else following.keypoint
+        if following is not None and self.memory.look.mode == "off":
+            self._use_look(replace(self.memory.look, mode="dependency"))
+        self.worker.follow(following)
+        self.inspector.show_view(self.canvas.view, self._keypoint)
+
+    def _step_back(self) -> None:
+        view = self.canvas.view
+        if view is not None and view.index > 0:
+            self.worker.pause()
+            self.worker.seek(view.index - 1)
+
+    def _toggle_loop(self) -> None:
+        self.memory.loop = self.actions_by_name["loop"].isChecked()
+        self.worker.set_loop(self.memory.loop)
+        self._color_actions()
+
+    def _toggle_recording(self) -> None:
+        if self._recording:
+            self.worker.stop_recording()
+        else:
+            self.worker.record(self._new_file(".mp4"))
+
+    def _new_file(self, suffix: str) -> Path:
+        return Path(self.memory.folder) / f"transpose_{datetime.now():%Y%m%d_%H%M%S}{suffix}"
+
+    def _show_settings(self) -> None:
+        self.actions_by_name["panel"].setChecked(True)
+        self.panel.show()
+        self.panel.setCurrentWidget(self.settings)
+
+    def _use_look(self, look: Look) -> None:
+        self.memory.look = look
+        self.canvas.min_score = look.min_score
+        self.actions_by_name[look.mode].setChecked(True)
+        self.settings.show_look(look)
+        self.worker.use_look(look)
+
+    def _use_streaming(self, streaming: Streaming) -> None:
+        self.memory.streaming = streaming
+        self.worker.use_streaming(streaming)
+
+    def _use_folder(self, folder: str) -> None:
+        self.memory.folder = folder
+
+    def _use_theme(self, choice: str) -> None:
+        self.memory.theme = choice
+        self.theme = chosen_theme(choice)
+        QApplication.setPalette(palette(self.theme))
+        self.setStyleSheet(style_sheet(self.theme))
+        for part in (self.canvas, self.inspector.body, self.transport):
+            part.theme = self.theme
+            part.update()
+        for part in (self.header, self.banner, self.start_page, self.inspector.plots):
+            part.use_theme(self.theme)
+        self._color_actions()
+
+    def _color_actions(self) -> None:
+        color_actions(self.actions_by_name, self.theme, self.state == "playing", self._recording)
+
+    # What Qt tells
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Keep the message in the middle."""
+        super().resizeEvent(event)
+        self.banner.place()
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Take files."""
+        data = None if event is None else event.mimeData()
+        if event is not None and data is not None and data.hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Open the first file that is dropped."""
+        data = None if event is None else event.mimeData()
+        if data is not None and data.hasUrls():
+            url = data.urls()[0]
+            self.open(url.toLocalFile() if url.isLocalFile() else url.toString())
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Remember the settings and end all threads."""
+        self.memory.geometry = bytes(self.saveGeometry().data())
+        self.memory.panel = self.panel.isVisible()
+        save(self._store, self.memory)
+        self._timer.stop()
+        self.hide()  # at once; the threads may take a moment
+        self.worker.close()
+        super().closeEvent(event)

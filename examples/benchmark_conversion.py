@@ -1,0 +1,166 @@
+"""Time one crop in eager PyTorch, OpenVINO (FP32, FP16, INT8) and ONNX Runtime, side by side, and write a table.
+
+    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--rounds 40] [--out docs/conversion.md]
+
+Speed does not depend on the weights, so networks with fresh weights are timed. Every round times each runtime once, in
+turn, so that whatever else the machine does hits all of them; a time is the median of the rounds, and a ratio the
+median of the rounds' own ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nncf
+import numpy as np
+import onnxruntime
+import openvino as ov
+import torch
+
+from transpose_sdk.convert.figures import drawn_people
+from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
+from transpose_sdk.models import TransPose, create_model
+
+EAGER, FP32, INT8, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO INT8", "OpenVINO FP16 graph"
+NO_ATTENTION = "OpenVINO FP32 without Q and K"
+CALIBRATION = 16  # crops; where the ranges lie makes no difference to the speed
+# What has to be at least so many times as fast as what.
+TARGETS = {(FP32, EAGER): 1.8, (DEFAULT, EAGER): 1.8, (INT8, FP32): 1.6, (FP32, NO_ATTENTION): 1 / 1.05}
+
+Runs = dict[str, Callable[[], object]]
+
+
+def prepare(model: TransPose, folder: Path, threads: int) -> Runs:
+    """One call for each runtime, all on the same crop.
+
+    Args:
+        model: The network.
+        folder: For its graphs.
+        threads: CPU threads of every runtime.
+    """
+    crop = drawn_people(1, model.input_size)
+    export_onnx(model, folder / "model.onnx")
+    graph = ov.convert_model(folder / "model.onnx")
+    bare = ov.convert_model(folder / "model.onnx")
+    for result in bare.get_results()[1:]:
+        bare.remove_result(result)
+    nncf.set_log_level(40)
+    crops = drawn_people(CALIBRATION, model.input_size)
+    data = nncf.Dataset([one[None] for one in crops])
+    int8 = nncf.quantize(graph, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=CALIBRATION)
+    ov.save_model(graph, folder / "fp16.xml", compress_to_fp16=True)
+
+    def openvino(source: ov.Model | Path, hint: str | None) -> Callable[[], object]:
+        core = ov.Core()
+        opened = core.read_model(source) if isinstance(source, Path) else source
+        opened.reshape([1, *model.input_size, 3])
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(threads)}
+        compiled = core.compile_model(opened, "CPU", options | ({"INFERENCE_PRECISION_HINT": hint} if hint else {}))
+        request, tensor = compiled.create_infer_request(), ov.Tensor(crop, shared_memory=True)
+        return lambda: request.infer({0: tensor}, share_outputs=True)
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    network, images = DeployedNetwork(model), torch.from_numpy(crop)
+
+    def eager() -> object:
+        with torch.inference_mode():
+            return network(images)
+
+    return {
+        EAGER: eager,
+        "ONNX Runtime FP32": lambda: session.run(None, {"crops": crop}),
+        NO_ATTENTION: openvino(bare, "f32"),
+        FP32: openvino(graph, "f32"),
+        DEFAULT: openvino(folder / "fp16.xml", None),
+        "OpenVINO INT8, rest in FP32": openvino(int8.clone(), "f32"),
+        INT8: openvino(int8, None),
+    }
+
+
+def measure(runs: Runs, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every runtime in every round; the first calls, which allocate, are not counted."""
+    for run in runs.values():
+        for _ in range(3):
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], fast: str, slow: str) -> float:
+    """How many times as fast one is as the other."""
+    return float(np.median(np.array(seconds[slow]) / np.array(seconds[fast])))
+
+
+def table(name: str, input_size: tuple[int, int], seconds: dict[str, list[float]]) -> str:
+    """A network's section, in Markdown."""
+    lines = [f"## {name}, {input_size[0]} x {input_size[1]}, one crop", ""]
+    lines += ["| runtime | median, ms | lowest, ms | times as fast as eager |", "|---|---|---|---|"]
+    for runtime, times in seconds.items():
+        speed = ratio(seconds, runtime, EAGER)
+        lines.append(f"| {runtime} | {np.median(times) * 1e3:.2f} | {min(times) * 1e3:.2f} | {speed:.2f} |")
+    lines += ["", "| compared | measured | wanted |", "|---|---|---|"]
+    for (fast, slow), wanted in TARGETS.items():
+        measured = ratio(seconds, fast, slow)
+        if slow == NO_ATTENTION:
+            lines.append(f"| cost of the outputs Q and K | {1 / measured - 1:+.1%} | at most +5 % |")
+        else:
+            lines.append(f"| {fast} to {slow} | {measured:.2f} | at least {wanted:g} |")
+    return "\n".join(lines) + "\n"
+
+
+def preamble(threads: int, rounds: int) -> str:
+    """What was measured, on what, in Markdown."""
+    hint = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return f"""# Speed of the converted networks on a CPU
+
+Written by `python examples/benchmark_conversion.py`; run it again on your machine.
+
+{processor}, {threads} threads, {platform.system()}; load of the machine at the start: {load}.
+PyTorch {torch.__version__}, OpenVINO {ov.__version__.split("-", maxsplit=1)[0]}, ONNX Runtime \
+{onnxruntime.__version__}, NNCF {nncf.__version__}. Medians of {rounds} interleaved rounds; ratios are medians of the
+rounds' own ratios. Every graph takes uint8 and gives heatmaps, Q and K unless it says otherwise.
+
+"FP32" runs with INFERENCE_PRECISION_HINT f32. "FP16 graph" and "INT8" leave the hint to OpenVINO, whose choice here is
+{hint.to_string() if hasattr(hint, "to_string") else hint}: that is what users get.
+
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["tp_r_a4", "tp_m"], help="networks (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=40, help="timed calls of each (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="Markdown file to write; standard output gets the table anyway")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    text = preamble(options.threads, options.rounds)
+    for name in options.models:
+        model = create_model(name).eval()
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = measure(prepare(model, Path(folder), options.threads), options.rounds)
+        text += table(name, model.input_size, seconds) + "\n"
+    sys.stdout.write(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

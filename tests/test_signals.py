@@ -1,0 +1,116 @@
+"""Signals of attention: entropy, the regions of a joint, and the occlusion hint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from transpose_sdk.attention import attention_areas
+from transpose_sdk.crops import crop_affines, invert_affines
+from transpose_sdk.errors import InputError
+from transpose_sdk.poses import Poses
+from transpose_sdk.signals import attention_entropy, joint_signals, occlusion, region_shares
+from transpose_sdk.skeletons import COCO17, MPII16, Skeleton
+
+GRID, INPUT = (16, 12), (128, 96)
+# A chain of three joints on each side that meet nowhere.
+ARMS = Skeleton(
+    name="arms",
+    names=("left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist", "nose"),
+    edges=((0, 1), (1, 2), (3, 4), (4, 5)),
+    flip_pairs=((0, 3), (1, 4), (2, 5)),
+    sigmas=(0.1,) * 7,
+    upper_body=(),
+)
+# In cells (x, y); reach is 1.2 cells.
+CELLS = np.array([[9, 2], [9, 7], [9, 12], [2, 2], [2, 7], [2, 12], [5, 0]], float)
+
+
+def people(count: int, skeleton: Skeleton = COCO17, scale: float = 1.0) -> Poses:
+    """Random people of a 16 x 12 grid with two heads of attention."""
+    rng = np.random.default_rng(5)
+    queries, keys = (scale * rng.standard_normal((2, count, 2, 192, 8))).astype(np.float32)
+    affines = invert_affines(crop_affines(np.full((count, 2), 150.0), np.full((count, 2), 1.0), INPUT))
+    return Poses(
+        keypoints=rng.uniform(60, 240, (count, len(skeleton), 2)).astype(np.float32),
+        scores=rng.uniform(0, 1, (count, len(skeleton))).astype(np.float32),
+        boxes=np.tile(np.float32([60, 60, 180, 180]), (count, 1)),
+        person_scores=np.ones(count, np.float32),
+        skeleton=skeleton,
+        queries=queries,
+        keys=keys,
+        crop_affines=affines.astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "entropy"),
+    [
+        ([0.25, 0.25, 0.25, 0.25], 1.0),
+        ([1, 0, 0, 0], 0.0),
+        ([0.5, 0.5, 0, 0], 0.5),  # one bit of two
+    ],
+)
+def test_entropy(row: list[float], entropy: float) -> None:
+    assert attention_entropy(np.float32([row])) == pytest.approx([entropy], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keypoint", "cell", "region"),
+    [
+        ("left_wrist", (9, 12), "joint"),
+        ("left_wrist", (10, 12), "joint"),  # within the reach of 1.2 cells
+        ("left_wrist", (9, 9), "limb"),  # of the forearm
+        ("left_wrist", (10, 8), "limb"),
+        ("left_wrist", (9, 4), "elsewhere"),  # the upper arm does not end in the wrist
+        ("left_elbow", (9, 4), "limb"),
+        ("left_wrist", (2, 12), "mirror"),
+        ("left_wrist", (2, 9), "mirror"),  # the other forearm
+        ("left_wrist", (5, 14), "elsewhere"),
+        ("nose", (5, 0), "joint"),
+        ("nose", (9, 2), "elsewhere"),  # has neither limbs nor a mirror
+    ],
+)
+def test_regions(keypoint: str, cell: tuple[int, int], region: str) -> None:
+    attention = np.zeros((7, 192), np.float32)
+    attention[:, cell[1] * GRID[1] + cell[0]] = 1
+    shares = region_shares(attention, CELLS, GRID, ARMS)[:, ARMS.index(keypoint)]
+    assert dict(zip(("joint", "limb", "mirror", "elsewhere"), shares, strict=True)) == {
+        name: float(name == region) for name in ("joint", "limb", "mirror", "elsewhere")
+    }
+
+
+@pytest.mark.parametrize("skeleton", [COCO17, MPII16])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_shares_sum_to_one_for_every_joint(skeleton: Skeleton, count: int) -> None:
+    poses = people(count, skeleton)
+    signals = joint_signals(poses, GRID, INPUT)
+    total = signals.joint + signals.limb + signals.mirror + signals.elsewhere
+    np.testing.assert_allclose(total, np.ones((count, len(skeleton))), atol=1e-5)
+    for array in (signals.entropy, signals.occlusion):
+        assert array.shape == (count, len(skeleton))
+        assert ((array >= 0) & (array <= 1)).all()
+    assert signals.occluded.dtype == bool
+
+
+def test_signals_are_those_of_the_dependency_areas() -> None:
+    poses = people(2, scale=1.5)
+    signals = joint_signals(poses, GRID, INPUT)
+    area = attention_areas(poses, 1, ["left_knee"], GRID, INPUT)[0].grid.astype(float)
+    expected = -(area * np.log(area)).sum() / np.log(192)
+    assert signals.entropy[1, COCO17.index("left_knee")] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_hint_rises_where_the_score_falls() -> None:
+    signals = np.full((5, 5), 0.2, np.float32)
+    signals[0] = [0.9, 0.7, 0.5, 0.3, 0.1]
+    hint = occlusion(*signals)
+    assert (np.diff(hint) > 0).all()
+    assert ((hint > 0) & (hint < 1)).all()
+
+
+def test_poses_without_attention_are_refused() -> None:
+    with pytest.raises(InputError, match="carry no attention"):
+        joint_signals(replace(people(1), queries=None, keys=None), GRID, INPUT)

@@ -1,0 +1,170 @@
+"""Smoothing: the One-Euro filter of all joints at once against the paper's, one value at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from transpose_sdk.errors import InputError
+from transpose_sdk.poses import Poses
+from transpose_sdk.skeletons import COCO17
+from transpose_sdk.smoothing import OneEuro, PoseSmoother
+
+SIZE = 200.0
+
+
+def poses_of(keypoints: np.ndarray, ids: list[int], scores: np.ndarray | float = 0.9, size: float = SIZE) -> Poses:
+    """Poses with keypoints (N, 17, 2) of people of one size."""
+    count = len(keypoints)
+    return Poses(
+        keypoints=np.asarray(keypoints, np.float32),
+        scores=np.broadcast_to(np.asarray(scores, np.float32), (count, 17)).copy(),
+        boxes=np.tile(np.float32([0, 0, size / 2, size]), (count, 1)),
+        person_scores=np.full(count, 0.9, np.float32),
+        skeleton=COCO17,
+        track_ids=np.array(ids, np.int64),
+    )
+
+
+def paper_filter(points: np.ndarray, times: np.ndarray, options: OneEuro) -> np.ndarray:
+    """Algorithm 1 of the paper for one joint (T, 2); the speed is that of the point, in sizes a second."""
+
+    def alpha(cutoff: float, interval: float) -> float:
+        return 1 / (1 + 1 / (2 * math.pi * cutoff) / interval)
+
+    smooth, velocity, result = points[0].copy(), np.zeros(2), [points[0].copy()]
+    for index in range(1, len(points)):
+        interval = times[index] - times[index - 1]
+        measured = (points[index] - smooth) / interval
+        velocity = velocity + alpha(options.d_cutoff, interval) * (measured - velocity)
+        cutoff = options.min_cutoff + options.beta * float(np.hypot(*velocity)) / SIZE
+        smooth = smooth + alpha(cutoff, interval) * (points[index] - smooth)
+        result.append(smooth.copy())
+    return np.array(result)
+
+
+def run(points: np.ndarray, times: np.ndarray, options: OneEuro, size: float = SIZE) -> np.ndarray:
+    """Smooth one person's keypoints (T, 17, 2)."""
+    smoother = PoseSmoother(options)
+    return np.array([
+        smoother(poses_of(frame[None], [1], size=size), time)[0].keypoints[0]
+        for frame, time in zip(points, times, strict=True)
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def motion() -> tuple[np.ndarray, np.ndarray]:
+    """Joints that rest, then move, at uneven times: (T, 17, 2) px and (T,) s."""
+    rng = np.random.default_rng(0)
+    times = np.cumsum(rng.uniform(0.01, 0.08, 80))
+    path = np.cumsum(rng.normal(0, 3, (80, 17, 2)) + (times > 2)[:, None, None] * 8, axis=0) + 300
+    return path, times
+
+
+def test_the_filter_is_the_papers(motion: tuple[np.ndarray, np.ndarray]) -> None:
+    path, times = motion
+    options = OneEuro(min_cutoff=0.7, beta=2.0, d_cutoff=1.3)
+    smooth = run(path, times, options)
+    for joint in range(17):
+        np.testing.assert_allclose(smooth[:, joint], paper_filter(path[:, joint], times, options), atol=0.02)
+
+
+def test_a_person_twice_as_large_is_smoothed_the_same(motion: tuple[np.ndarray, np.ndarray]) -> None:
+    path, times = motion
+    np.testing.assert_allclose(run(2 * path, times, OneEuro(), 2 * SIZE), 2 * run(path, times, OneEuro()), rtol=1e-4)
+
+
+def test_people_are_smoothed_by_id_whatever_their_order(motion: tuple[np.ndarray, np.ndarray]) -> None:
+    path, times = motion
+    other = path[::-1] + 500
+    alone, other_alone = run(path, times, OneEuro()), run(other, times, OneEuro())
+    smoother = PoseSmoother()
+    for index, time in enumerate(times):
+        order = [0, 1] if index % 2 else [1, 0]
+        both = poses_of(np.array([path[index], other[index]])[order], [[7, 3][i] for i in order])
+        result, _ = smoother(both, float(time))
+        np.testing.assert_array_equal(result.track_ids, both.track_ids)
+        np.testing.assert_allclose(result.keypoints[order.index(0)], alone[index], rtol=1e-5)
+        np.testing.assert_allclose(result.keypoints[order.index(1)], other_alone[index], rtol=1e-5)
+
+
+def test_a_resting_joint_gets_steady_and_a_step_is_followed() -> None:
+    rng = np.random.default_rng(1)
+    times = np.arange(120) / 30
+    path = np.full((120, 17, 2), 100.0) + rng.normal(0, 2, (120, 17, 2))
+    path[60:] += 80
+    smooth = run(path, times, OneEuro())
+    assert smooth[30:60].std(0).mean() < 0.5 * path[30:60].std(0).mean()
+    assert np.abs(smooth[70:] - 180).max() < 16  # a fifth of the step is left after a third of a second
+
+
+def test_doubtful_joints_weigh_less() -> None:
+    def moved(score: float) -> float:
+        smoother = PoseSmoother(OneEuro(beta=0))
+        smoother(poses_of(np.zeros((1, 17, 2)), [1]), 0.0)
+        poses, _ = smoother(poses_of(np.full((1, 17, 2), 10.0), [1], scores=score), 0.03)
+        return float(poses.keypoints[0, 0, 0])
+
+    assert 0 < moved(0.25) < 0.7 * moved(0.9) < 7
+
+
+def test_a_gap_of_a_joint_is_bridged_for_a_stated_time_and_marked() -> None:
+    smoother = PoseSmoother(OneEuro(bridge=0.2, min_cutoff=50))
+    scores = np.full(17, 0.9)
+    for index in range(20):
+        keypoints = np.full((1, 17, 2), 6.0 * index)
+        hidden = index >= 10
+        scores[5] = 0.05 if hidden else 0.9
+        if hidden:
+            keypoints[0, 5] = (-500, 900)  # what a network says of a joint that it does not see
+        poses, predicted = smoother(poses_of(keypoints, [1], scores), index / 30)
+        assert not predicted[0, np.arange(17) != 5].any()
+        waited = (index - 9) / 30
+        if hidden and waited <= 0.2:
+            assert predicted[0, 5]
+            # carried on along its motion, with a score that fades
+            assert 54 <= poses.keypoints[0, 5, 0] < 54 + 6 * (index - 9)
+            assert poses.scores[0, 5] == pytest.approx(max(0.9 * (1 - waited / 0.2), 0.05), abs=1e-5)
+        else:
+            assert not predicted[0, 5]
+            np.testing.assert_allclose(poses.keypoints[0, 5], keypoints[0, 5], atol=1)
+
+
+def test_a_person_who_is_not_seen_is_carried_on_for_a_stated_time() -> None:
+    smoother = PoseSmoother(OneEuro(bridge=0.2))
+    counts, starts = [], []
+    nobody = replace(Poses.empty(COCO17), track_ids=np.zeros(0, np.int64))
+    for index in range(20):
+        there = index < 10 or index >= 18
+        poses = poses_of(np.full((1, 17, 2), 5.0 * index), [4]) if there else nobody
+        result, predicted = smoother(poses, index / 30)
+        counts.append(len(result))
+        starts.append(bool(predicted.all()) if len(result) else None)
+        if len(result):
+            assert result.track_ids.tolist() == [4]
+    assert counts == [1] * 16 + [0, 0, 1, 1]
+    assert starts == [False] * 10 + [True] * 6 + [None, None, False, False]
+
+
+def test_what_is_given_is_not_changed() -> None:
+    smoother = PoseSmoother()
+    keypoints = np.zeros((1, 17, 2))
+    for index in range(3):
+        poses = poses_of(keypoints + 10 * index, [1])
+        before = poses.keypoints.copy()
+        smoother(poses, index / 30)
+        np.testing.assert_array_equal(poses.keypoints, before)
+
+
+@pytest.mark.parametrize("options", [{"min_cutoff": 0}, {"d_cutoff": -1}, {"beta": -0.1}, {"bridge": float("nan")}])
+def test_parameters_that_cannot_be(options: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        OneEuro(**options)
+
+
+def test_poses_without_ids_are_refused() -> None:
+    with pytest.raises(InputError, match="track_ids"):
+        PoseSmoother()(Poses.empty(COCO17), 0.0)

@@ -1,0 +1,160 @@
+"""From a user's words to a backend: "AUTO", "CPU", "CUDA", "tensorrt:cuda:1", ..., with or without a check.
+
+| word | runs on |
+|---|---|
+| AUTO | OpenVINO, on a GPU of Intel if there is one, else on the CPU |
+| CPU, GPU, GPU.1, NPU | OpenVINO |
+| CUDA, CUDA:1 | PyTorch on an NVIDIA GPU |
+| TENSORRT, TENSORRT:1 | TensorRT on an NVIDIA GPU |
+| ONNXRUNTIME:CPU, ONNXRUNTIME:CUDA | ONNX Runtime |
+| TORCH:CPU | PyTorch on the CPU: slow, for comparison |
+
+Only OpenVINO comes with the package; the others are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import platform
+import sys
+from typing import Any
+
+from transpose_sdk.backends import openvino
+from transpose_sdk.backends.openvino import OpenVINOBackend
+from transpose_sdk.backends.protocol import Backend
+from transpose_sdk.bundle import Bundle
+from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
+from transpose_sdk.home import compiled_folder
+
+# Module and class of a runtime, and the extra that brings what it imports.
+RUNTIMES = {
+    "onnxruntime": ("onnxruntime", "OnnxRuntimeBackend", "onnxruntime"),
+    "torch": ("pytorch", "TorchBackend", "cuda"),
+    "tensorrt": ("tensorrt", "TensorRTBackend", "tensorrt"),
+}
+WORDS = "AUTO, CPU, GPU, NPU, CUDA, TENSORRT, ONNXRUNTIME:CPU or ONNXRUNTIME:CUDA"
+JETSON = (
+    "on a Jetson, TensorRT comes with JetPack (sudo apt install nvidia-jetpack, and an environment with "
+    "--system-site-packages), PyTorch and ONNX Runtime as NVIDIA's wheels for your JetPack (pypi.jetson-ai-lab.io)"
+)
+
+log = logging.getLogger(__name__)
+
+
+def open_backend(
+    bundle: Bundle,
+    device: str = "AUTO",
+    precision: str | None = None,
+    requests: int | None = None,
+    *,
+    verify: bool = False,
+) -> Backend:
+    """Compile a bundle's graph on a device.
+
+    What the caller left open ("AUTO", no precision) is tried in turn, the fastest first: where one fails, or with
+    `verify` gives other answers than the FP32 network, the next one is taken and a warning says why.
+
+    Args:
+        bundle: A pose bundle.
+        device: A word of the table above, upper or lower case.
+        precision: "fp16", "int8" or "fp32"; None leaves it open.
+        requests: Crops in flight, for OpenVINO; None lets it choose.
+        verify: Whether to run the bundle's probe before the backend counts.
+
+    Raises:
+        BackendError: There is no such device, it lacks the precision or cannot run the graph, or its answers are wrong.
+        BundleError: The bundle has no graph for it, or with `verify` no probe, or is damaged.
+        MissingDependencyError: The runtime is not installed.
+    """
+    runtime, place = parse_device(device)
+    tries = _tries(bundle, runtime, place, precision)
+    refused: list[BackendError] = []
+    for one_place, one_precision in tries:
+        try:
+            backend = _open(bundle, runtime, one_place, one_precision, requests)
+            if verify:
+                _verify(backend, bundle)
+        except BackendError as error:
+            refused.append(error)
+            continue
+        if refused:
+            reasons = "; ".join(str(error) for error in refused)
+            log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, reasons)
+        return backend
+    if len(refused) == 1:
+        raise refused[0]
+    raise BackendError(f"nothing here runs {bundle.name}: {'; '.join(str(error) for error in refused)}")
+
+
+def parse_device(device: str) -> tuple[str, str]:
+    """Runtime and its device, such as ("torch", "CUDA:1"), of a word of the table above.
+
+    Raises:
+        BackendError: It is none.
+    """
+    word, _, rest = device.upper().partition(":")
+    if word in ("TORCH", "ONNXRUNTIME", "OPENVINO") and rest:
+        return word.lower(), rest
+    if word == "CUDA":
+        return "torch", device.upper()
+    if word == "TENSORRT":
+        index = rest.removeprefix("CUDA").removeprefix(":")
+        return "tensorrt", f"CUDA:{index}" if index else "CUDA"
+    if not rest and word.split(".")[0] in openvino.DEVICES:
+        return "openvino", word
+    raise BackendError(f"no device {device!r}: use {WORDS}")
+
+
+def runtime_class(runtime: str) -> Any:
+    """The backend's class of a runtime that is not OpenVINO.
+
+    Raises:
+        MissingDependencyError: What it imports is not installed.
+    """
+    module, name, extra = RUNTIMES[runtime]
+    try:
+        return getattr(importlib.import_module(f"transpose_sdk.backends.{module}"), name)
+    except ImportError as error:
+        remedy = f"pip install 'transpose-sdk[{extra}]'"
+        if sys.platform == "linux" and platform.machine() == "aarch64":
+            remedy = f"{remedy}; {JETSON}"
+        raise MissingDependencyError(
+            f"the {runtime} backend needs what is not installed ({error}): {remedy}"
+        ) from error
+
+
+def _tries(bundle: Bundle, runtime: str, place: str, precision: str | None) -> list[tuple[str, str | None]]:
+    """Devices and precisions to try, best first."""
+    places = openvino.automatic_devices() if (runtime, place) == ("openvino", "AUTO") else [place]
+    if runtime != "openvino" or precision is not None:
+        return [(one, precision) for one in places]
+    precisions = openvino.precisions(bundle)
+    if not precisions:
+        offered = ", ".join(bundle.graphs) or "none"
+        raise BundleError(f"{bundle.folder.name} has no graph for OpenVINO: it offers {offered}")
+    return [(one, name) for one in places for name in precisions]
+
+
+def _open(bundle: Bundle, runtime: str, place: str, precision: str | None, requests: int | None) -> Backend:
+    if runtime == "openvino":
+        return OpenVINOBackend(bundle, place, precision, requests, compiled_folder(runtime))
+    options: dict[str, Any] = {"cache": compiled_folder(runtime)} if runtime == "tensorrt" else {}
+    backend: Backend = runtime_class(runtime)(bundle, place, precision, **options)
+    return backend
+
+
+def _verify(backend: Backend, bundle: Bundle) -> None:
+    """Raise BackendError, and let go of the device, where the probe's answers are wrong."""
+    from transpose_sdk.probe import Probe, check  # which imports the protocol from this package
+
+    try:
+        report = check(backend, Probe.load(bundle))
+        if not report.passed:
+            raise BackendError(
+                f"{backend.device} in {backend.precision} gives other answers than the network in FP32, "
+                f"{', '.join(report.failures)}: use another device or precision, or update the driver"
+            )
+    except (BackendError, BundleError):
+        backend.close()
+        raise

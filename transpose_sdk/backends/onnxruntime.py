@@ -1,0 +1,117 @@
+"""ONNX Runtime: for machines where it is there already, and as a second opinion on a graph."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.bundle import Bundle
+from transpose_sdk.errors import BackendError
+
+GRAPHS = {"fp32": "onnx", "int8": "onnx_int8"}
+PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
+LARGEST_BATCH = 16
+
+
+class OnnxRuntimeBackend:
+    """A bundle's ONNX graph, run by ONNX Runtime.
+
+    Args:
+        bundle: A pose bundle with an ONNX graph.
+        device: "CPU", "CUDA", or one of several such as "CUDA:1".
+        precision: "fp32" or "int8"; None takes fp32.
+
+    Raises:
+        BackendError: The device is not there, the provider that runs is another one, or the precision is unknown.
+        BundleError: The bundle lacks the graph, or it is damaged.
+    """
+
+    name = "onnxruntime"
+    requests = 1
+
+    def __init__(self, bundle: Bundle, device: str = "CPU", precision: str | None = None) -> None:
+        kind, _, index = device.upper().partition(":")
+        if kind not in PROVIDERS or (index and not index.isdecimal()):
+            raise BackendError(f"no device {device!r} for ONNX Runtime: use CPU, CUDA or CUDA:1")
+        self.precision = precision or "fp32"
+        if self.precision not in GRAPHS:
+            raise BackendError(f"ONNX Runtime has no precision {precision!r}: use {', '.join(GRAPHS)}")
+        self.device = f"CUDA:{int(index or 0)}" if kind == "CUDA" else kind
+        self.input_size = bundle.input_size
+        # People one by one on a CPU, whose cores work on each; a GPU wants them together.
+        self.batches: tuple[int, ...] = (1,) if kind == "CPU" else tuple(range(1, LARGEST_BATCH + 1))
+        graph = bundle.graph(GRAPHS[self.precision])
+        provider = PROVIDERS[kind]
+        check_providers(ort.get_available_providers(), provider)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        choice = (provider, {"device_id": int(index or 0)}) if kind == "CUDA" else provider
+        try:
+            self._session = ort.InferenceSession(str(graph.path), options, providers=[choice])
+        except Exception as error:  # its errors have no common base but Exception
+            raise BackendError(
+                f"{self.device} cannot run {graph.path} ({_first_line(error)}): use device='CPU', or export it again"
+            ) from error
+        check_providers(self._session.get_providers(), provider, first=True)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="transpose-onnxruntime")
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = {output.name: output.shape for output in self._session.get_outputs()}
+        self.has_attention = {"queries", "keys"} <= set(self._outputs)
+        self.infer(np.zeros((1, *self.input_size, 3), np.uint8))
+
+    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
+        """Run the network and wait; see `submit`."""
+        return self.submit(crops, attention).result()
+
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Outputs]:
+        """Run the network.
+
+        Args:
+            crops: (N, H, W, 3) uint8 BGR; must not change before the result is there.
+            attention: Whether to give queries and keys, if the graph has them.
+
+        Returns:
+            The answer; its `result` raises BackendError where the device failed.
+        """
+        return self._worker.submit(self._run, crops, attention)
+
+    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
+        wanted = ["heatmaps", "queries", "keys"] if attention and self.has_attention else ["heatmaps"]
+        if not len(crops):
+            return Outputs(*(np.empty((0, *self._outputs[name][1:]), np.float32) for name in wanted))
+        step = self.batches[-1]
+        parts = []
+        for start in range(0, len(crops), step):
+            try:
+                parts.append(self._session.run(wanted, {self._input: crops[start : start + step]}))
+            except Exception as error:  # as above
+                raise BackendError(f"{self.device} failed ({_first_line(error)}): try device='CPU'") from error
+        return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def close(self) -> None:
+        """Wait for what is in flight."""
+        self._worker.shutdown()
+
+
+def check_providers(providers: list[str], wanted: str, first: bool = False) -> None:
+    """Check that a provider is among those of the installation, or the first one of a session.
+
+    ONNX Runtime takes the CPU without a word where a library of CUDA is missing.
+
+    Raises:
+        BackendError: It is not.
+    """
+    if (providers[:1] == [wanted]) if first else (wanted in providers):
+        return
+    remedy = "pip install onnxruntime-gpu with the CUDA and cuDNN it names, or use device='onnxruntime:cpu'"
+    state = "runs" if first else "has"
+    raise BackendError(f"ONNX Runtime {ort.__version__} {state} {', '.join(providers)}, not {wanted}: {remedy}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,174 @@
+"""`transpose explain`: the figures 6 and 7 of the paper for a person in an image, and the signals of their joints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from transpose_sdk.models import TransPose
+    from transpose_sdk.poses import Poses
+    from transpose_sdk.skeletons import Skeleton
+
+# A network's answer on an image: its name, the poses with the queries and keys of each layer by number, the attention
+# grid and the size of its input.
+Answer = tuple[str, "dict[int, Poses]", tuple[int, int], tuple[int, int]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `transpose explain`."""
+    parser.add_argument("image", metavar="IMAGE", help="image, or a video for its first frame")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--model", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
+    network.add_argument("--checkpoint", type=Path, help=".safetensors or .pth instead; needs torch")
+    parser.add_argument("--device", default="AUTO", help="of a bundle: AUTO, CPU, GPU, NPU, ... (default: AUTO)")
+    parser.add_argument("--precision", help="of a bundle: fp32, fp16 or int8 (default: its best for the device)")
+    parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
+    parser.add_argument("--person", type=int, default=0, metavar="N", help="from 0, best first (default: 0)")
+    parser.add_argument("--keypoints", default="all", metavar="NAMES", help="names with commas, or all (default)")
+    parser.add_argument(
+        "--layers", default="last", help="last (default), all, or numbers with commas from 1; all but last need torch"
+    )
+    parser.add_argument("--mode", choices=("dependency", "affected"), default="dependency", help="default: dependency")
+    parser.add_argument("--threshold", default="2x", help="attention that counts: 0.01, or 2x uniform (default: 2x)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the figure: .png, .jpg, .pdf or .svg")
+    parser.add_argument("--json", metavar="FILE", help="write the joints' signals here; - is stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the figure.
+
+    Raises:
+        TransposeError: The image or the network cannot be used, or it has no such person, joint or layer.
+    """
+    from transpose_sdk.attention import Threshold, attention_areas
+    from transpose_sdk.cli.optional import import_extra
+    from transpose_sdk.errors import InputError
+    from transpose_sdk.media.sources import open_source
+
+    figures = import_extra("transpose_sdk.explain", "explain")
+    threshold = Threshold.parse(args.threshold)
+    with open_source(args.image) as source:
+        image = next(iter(source)).image
+    name, layers, grid, input_size = (
+        _from_bundle(args, image) if args.checkpoint is None else _from_checkpoint(args, image)
+    )
+    poses = layers[max(layers)]
+    if not len(poses):
+        raise InputError(
+            f"nobody was found in {args.image}: give another image, or --detector frame for the whole of it"
+        )
+    names = poses.skeleton.names if args.keypoints == "all" else [item.strip() for item in args.keypoints.split(",")]
+    areas = {
+        f"layer {number}": attention_areas(layer, args.person, names, grid, input_size, args.mode)
+        for number, layer in layers.items()
+    }
+    title = f"{name}: {args.mode} areas of person {args.person} in {Path(args.image).name}"
+    figure = figures.explain_figure(image, poses, args.person, areas, threshold=threshold, title=title)
+    figures.save_figure(figure, args.out)
+    sys.stderr.write(f"wrote {args.out}\n")
+    if args.json is not None:
+        _write_json(args.json, signals_record(poses[args.person], grid, input_size))
+    return 0
+
+
+def _from_bundle(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
+    """The answer of a bundle: of its last layer by its best graph, of all by its PyTorch network where it has one."""
+    from transpose_sdk.bundle import open_bundle
+    from transpose_sdk.cli.optional import import_extra
+    from transpose_sdk.errors import InputError
+    from transpose_sdk.estimator import PoseEstimator
+
+    if args.layers == "last":
+        with PoseEstimator(args.model, args.device, args.precision, args.detector, attention=True) as estimator:
+            grid = estimator.attention_grid
+            number = int(estimator.bundle.description["network"]["layers"])
+            return estimator.bundle.name, {number: estimator(image)}, grid, estimator.bundle.input_size
+    bundle = open_bundle(args.model, "pose")
+    if "torch" not in bundle.graphs:
+        raise InputError(
+            f"the bundle {bundle.name} gives the attention of its last layer alone: use --layers last, or give the "
+            "network's --checkpoint"
+        )
+    model = import_extra("transpose_sdk.models", "train").load_checkpoint(bundle.graph("torch").path)
+    return _from_network(args, image, model, bundle.name, bundle.skeleton)
+
+
+def _from_checkpoint(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
+    from transpose_sdk.cli.optional import import_extra
+    from transpose_sdk.errors import InputError
+    from transpose_sdk.skeletons import SKELETONS
+
+    model = import_extra("transpose_sdk.models", "train").load_checkpoint(args.checkpoint)
+    skeleton = next((skeleton for skeleton in SKELETONS.values() if len(skeleton) == model.keypoints), None)
+    if skeleton is None:
+        raise InputError(f"no skeleton of {model.keypoints} keypoints is known: give a network for COCO or MPII")
+    return _from_network(args, image, model, args.checkpoint.stem, skeleton)
+
+
+def _from_network(
+    args: argparse.Namespace, image: NDArray[np.uint8], model: TransPose, name: str, skeleton: Skeleton
+) -> Answer:
+    from transpose_sdk.detectors import open_detector
+    from transpose_sdk.layers import layer_poses
+    from transpose_sdk.poses import Poses
+    from transpose_sdk.topdown import without_duplicates
+
+    numbers = _layer_numbers(args.layers, model.variant.layers)
+    boxes, scores = open_detector(args.detector)(image)
+    if not len(boxes):
+        return name, {number: Poses.empty(skeleton) for number in numbers}, model.grid, model.input_size
+    layers = layer_poses(model, image, boxes, scores, skeleton)
+    chosen = {number: without_duplicates(layers[number - 1], model.input_size) for number in numbers}
+    return name, chosen, model.grid, model.input_size
+
+
+def _layer_numbers(text: str, count: int) -> list[int]:
+    """The layers asked for, from 1, in their order in the network.
+
+    Raises:
+        InputError: It names none, or one that the network does not have.
+    """
+    from transpose_sdk.errors import InputError
+
+    if text in ("all", "last"):
+        return list(range(1, count + 1))[-1 if text == "last" else 0 :]
+    numbers = {int(item) if item.strip().isdecimal() else 0 for item in text.split(",")}
+    if not numbers <= set(range(1, count + 1)):
+        raise InputError(f"no layers {text!r}: the network has 1..{count}; give numbers with commas, all, or last")
+    return sorted(numbers)
+
+
+def signals_record(pose: Poses, grid: tuple[int, int], input_size: tuple[int, int]) -> dict[str, Any]:
+    """The signals of one person's joints, by name, as values for JSON."""
+    from transpose_sdk.signals import joint_signals
+
+    signals = joint_signals(pose, grid, input_size)
+    names = ("entropy", "joint", "limb", "mirror", "elsewhere", "occlusion")
+    return {
+        keypoint: {
+            "score": round(float(pose.scores[0, index]), 4),
+            **{name: round(float(getattr(signals, name)[0, index]), 4) for name in names},
+            "occluded": bool(signals.occluded[0, index]),
+        }
+        for index, keypoint in enumerate(pose.skeleton.names)
+    }
+
+
+def _write_json(path: str, record: dict[str, Any]) -> None:
+    from transpose_sdk.errors import SinkError
+
+    text = json.dumps(record, indent=2) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SinkError(f"cannot write {path} ({error.strerror}): give a file in a writable folder") from error

@@ -1,0 +1,45 @@
+"""The user's own folder: imported bundles, downloaded checkpoints, and what was compiled for this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+VARIABLE = "TRANSPOSE_HOME"
+NAME = "transpose_sdk"
+
+
+def home() -> Path:
+    """The folder; it need not exist.
+
+    TRANSPOSE_HOME if it is set, else where the system keeps a user's caches. All of it can be deleted at any time:
+    it is made again by importing, downloading and compiling.
+    """
+    if given := os.environ.get(VARIABLE):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / NAME / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / NAME
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / NAME
+
+
+def models_folder() -> Path:
+    """Imported bundles."""
+    return home() / "models"
+
+
+def checkpoints_folder() -> Path:
+    """Downloaded checkpoints."""
+    return home() / "checkpoints"
+
+
+def compiled_folder(runtime: str) -> Path | None:
+    """Where a runtime keeps what it compiled, made if need be; None where the user's folder cannot be written."""
+    folder = home() / "compiled" / runtime
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None

@@ -1,0 +1,207 @@
+"""Steady keypoints: the One-Euro filter for every joint of every track at once.
+
+Casiez, Roussel and Vogel: 1 Euro Filter, CHI 2012. Speeds are in body sizes a second, so that the same parameters hold
+near to the camera and far from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transpose_sdk.errors import InputError
+from transpose_sdk.poses import SCORE_FLOOR, Poses
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+# Joints of at least this score are followed at full speed; below, the filter leans on what it knows.
+CERTAIN_SCORE = 0.5
+# Seconds after which the motion of a joint that is no longer seen has died away.
+MOTION_TIME = 0.1
+
+
+@dataclass(frozen=True)
+class OneEuro:
+    """Parameters of the filter, named as in its paper.
+
+    Attributes:
+        min_cutoff: Cut-off frequency in Hz for a joint at rest: lower is steadier and lags more.
+        beta: Hz by which the cut-off rises for each body size a second of speed: higher lags less.
+        d_cutoff: Cut-off frequency in Hz of the speed itself.
+        bridge: Seconds for which a joint or a person that is not seen is carried on as predicted.
+
+    The defaults were picked with examples/stream_steadiness.py on 256x192 heatmaps: 3.2 times less jitter at 37 ms of
+    lag on a walk at 30 frames a second, 5.1 times less at 34 ms on two people at 60.
+    """
+
+    min_cutoff: float = 1.5
+    beta: float = 2.0
+    d_cutoff: float = 1.0
+    bridge: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("min_cutoff", 0.0), ("d_cutoff", 0.0)):
+            if not getattr(self, name) > lowest:
+                raise InputError(f"{name}={getattr(self, name)!r}: give a frequency above 0 Hz")
+        for name in ("beta", "bridge"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name}={getattr(self, name)!r}: give a number from 0 on")
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What the filter knows of T tracks after a frame.
+
+    Attributes:
+        poses: (T) as they were given out, with their ids.
+        time: (T,) seconds, when last seen.
+        size: (T,) px, of the body.
+        velocity: (T, K, 2) px a second, filtered.
+        seen: (T, K) seconds, when each joint was last seen; -inf if it isn't followed.
+        scores: (T, K) of each joint when last seen.
+    """
+
+    poses: Poses
+    time: NDArray[np.float64]
+    size: Float
+    velocity: Float
+    seen: NDArray[np.float64]
+    scores: Float
+
+
+class PoseSmoother:
+    """Smooths the poses of a stream.
+
+    Args:
+        options: See `OneEuro`.
+    """
+
+    def __init__(self, options: OneEuro | None = None) -> None:
+        self.options = options or OneEuro()
+        self._state: _State | None = None
+
+    def __call__(self, poses: Poses, time: float) -> tuple[Poses, Bool]:
+        """Smooth the next frame's poses.
+
+        Args:
+            poses: With track ids.
+            time: Of the frame in seconds, later than that of the last one.
+
+        Returns:
+            The poses with smooth keypoints, followed by those of people who are not seen for the moment; and (N, K),
+            which keypoints are predicted. A predicted joint's score fades from its last one to 0 over the bridge.
+
+        Raises:
+            InputError: The poses have no track ids.
+        """
+        if poses.track_ids is None:
+            raise InputError("smoothing goes by track: give poses with track_ids, as a Tracker returns them")
+        old = self._state or _new_state(poses[:0], time)
+        old_ids = np.zeros(0, np.int64) if old.poses.track_ids is None else old.poses.track_ids
+        _, here, there = np.intersect1d(poses.track_ids, old_ids, return_indices=True)
+        state = _new_state(poses, time)
+        predicted: Bool = np.zeros_like(poses.scores, np.bool_)
+        if len(here):
+            predicted[here] = self._filter(state, old, here, there, time)
+        gone = np.setdiff1d(np.arange(len(old.time)), there)
+        gone = gone[time - old.time[gone] <= self.options.bridge]
+        if len(gone):
+            state = _joined(state, _rows(old, gone))
+            predicted = np.concatenate((predicted, np.ones((len(gone), predicted.shape[1]), bool)))
+        self._state = state
+        shown = state.poses
+        if len(gone):
+            shown = self._carried(state, len(poses), time)
+        return shown, predicted
+
+    def _filter(self, new: _State, old: _State, here: NDArray[np.intp], there: NDArray[np.intp], time: float) -> Bool:
+        """Filter rows `here` of the new state with rows `there` of the old one, in place; the predicted joints."""
+        options = self.options
+        interval = np.maximum(time - old.time[there], 1e-6).astype(np.float32)
+        size = old.size[there] + _gain(np.float32(1.0), interval) * (new.size[here] - old.size[there])
+        step = interval[:, None]
+        before, measured = old.poses.keypoints[there], new.poses.keypoints[here]
+        scores = new.poses.scores[here]
+        seen, followed = scores > SCORE_FLOOR, np.isfinite(old.seen[there])
+
+        velocity = old.velocity[there]
+        velocity = velocity + _gain(np.float32(options.d_cutoff), step)[..., None] * (
+            (measured - before) / step[..., None] - velocity
+        )
+        speed = np.linalg.norm(velocity, axis=2) / size[:, None]
+        certainty = np.clip(scores / CERTAIN_SCORE, 0.1, 1)
+        gain = _gain((options.min_cutoff + options.beta * speed) * certainty, step)[..., None]
+        smooth = before + gain * (measured - before)
+
+        faded = old.velocity[there] * np.exp(-interval / MOTION_TIME)[:, None, None]
+        carried_on = before + faded * step[..., None]
+        waited = time - old.seen[there]
+        predicted = ~seen & followed & (waited <= options.bridge)
+        both = seen & followed
+        choose = [both[..., None], predicted[..., None]]
+        new.poses.keypoints[here] = np.select(choose, [smooth, carried_on], measured)
+        new.velocity[here] = np.select(choose, [velocity, faded], 0)
+        new.size[here] = size
+        new.seen[here] = np.where(seen, time, np.where(predicted, old.seen[there], -np.inf))
+        new.scores[here] = np.where(seen, scores, old.scores[there])
+        fading = old.scores[there] * np.clip(1 - waited / max(options.bridge, 1e-6), 0, 1)
+        new.poses.scores[here] = np.where(predicted, np.maximum(fading, scores), scores)
+        return predicted
+
+    def _carried(self, state: _State, first: int, time: float) -> Poses:
+        """The poses of a state whose rows from `first` on were not seen, carried on to a time."""
+        waited = (time - state.time[first:]).astype(np.float32)[:, None, None]
+        keypoints, boxes, scores = (
+            values.copy() for values in (state.poses.keypoints, state.poses.boxes, state.poses.scores)
+        )
+        moved = state.velocity[first:] * MOTION_TIME * (1 - np.exp(-waited / MOTION_TIME))
+        keypoints[first:] += moved
+        boxes[first:, :2] += moved.mean(axis=1)
+        scores[first:] *= 1 - waited[:, 0] / max(self.options.bridge, 1e-6)
+        return replace(state.poses, keypoints=keypoints, boxes=boxes, scores=scores)
+
+
+def _gain(cutoff: Any, interval: Any) -> Any:
+    """The paper's alpha: the share of the way to the new value, for a cut-off in Hz and an interval in seconds."""
+    return 1 / (1 + 1 / (2 * np.pi * cutoff * interval))
+
+
+def _new_state(poses: Poses, time: float) -> _State:
+    """Tracks seen for the first time; the arrays that the filter writes are copies."""
+    seen = np.where(poses.scores > SCORE_FLOOR, time, -np.inf)
+    return _State(
+        poses=replace(poses, keypoints=poses.keypoints.copy(), scores=poses.scores.copy()),
+        time=np.full(len(poses), time),
+        size=np.maximum(poses.boxes[:, 2:].max(axis=1, initial=1), 1),
+        velocity=np.zeros_like(poses.keypoints),
+        seen=seen,
+        scores=poses.scores.copy(),
+    )
+
+
+def _rows(state: _State, rows: NDArray[np.intp]) -> _State:
+    return _State(*(getattr(state, field.name)[rows] for field in fields(state)))
+
+
+def _joined(state: _State, other: _State) -> _State:
+    """Two states behind each other."""
+    rest = {
+        field.name: np.concatenate((getattr(state, field.name), getattr(other, field.name)))
+        for field in fields(state)
+        if field.name != "poses"
+    }
+    if not len(state.poses):
+        return _State(poses=other.poses, **rest)
+    pairs = {
+        field.name: (getattr(state.poses, field.name), getattr(other.poses, field.name))
+        for field in fields(Poses)
+        if field.name != "skeleton"
+    }
+    arrays: dict[str, Any] = {
+        name: None if one is None or two is None else np.concatenate((one, two)) for name, (one, two) in pairs.items()
+    }
+    return _State(poses=Poses(skeleton=state.poses.skeleton, **arrays), **rest)

@@ -1,0 +1,134 @@
+"""Where to look for people: boxes carried on from the tracks, and the detector when they may not be enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transpose_sdk.boxes import box_iou
+from transpose_sdk.detectors import Detector
+from transpose_sdk.detectors.nms import non_maximum_suppression
+from transpose_sdk.tracking import Tracking, Tracks
+
+Float = NDArray[np.float32]
+
+SAMPLES = 48  # along each side of a frame, to tell whether the scene changed
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Options of the detector's use.
+
+    Attributes:
+        shortest: Seconds between two regular detections while new people keep coming.
+        longest: The same while nobody new comes; each detection that finds nobody new brings it 1.5 times nearer.
+        score_drop: Share of its usual score that a person has to keep, or the detector looks again.
+        scene_change: Mean difference of the grey levels (0..255) of two frames that makes it another scene.
+        overlap: IoU above which a detected and a carried box are the same person's.
+        coast: Seconds for which a lost track's box is still tried.
+    """
+
+    shortest: float = 0.2
+    longest: float = 1.0
+    score_drop: float = 0.7
+    scene_change: float = 25.0
+    overlap: float = 0.5
+    coast: float = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Boxes worth a pose.
+
+    Attributes:
+        boxes: (N, 4) float32, x, y, width, height in px, each overlapping the image.
+        scores: (N,) float32, of the detections that they go back to.
+        reason: Why the detector ran, None where it did not.
+    """
+
+    boxes: Float
+    scores: Float
+    reason: str | None
+
+
+class BoxFinder:
+    """Decides for every frame where to look.
+
+    Args:
+        detector: For the whole frame.
+        options: See `Detection`.
+        tracking: The tracker's options.
+    """
+
+    def __init__(self, detector: Detector, options: Detection, tracking: Tracking) -> None:
+        self._detector = detector
+        self._options = options
+        self._motion_time = tracking.motion_time
+        self._interval = options.shortest
+        self._last = -np.inf
+        self._sample: NDArray[np.int16] | None = None
+
+    def __call__(self, image: NDArray[np.uint8], time: float, tracks: Tracks | None) -> Candidates:
+        """The boxes for a frame.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            time: Of the frame in seconds.
+            tracks: The newest there are; a few frames old while those are in the network. None runs the detector.
+        """
+        if tracks is None:
+            return Candidates(*self._detector(image), "always")
+        options = self._options
+        tried = tracks[(time - tracks.seen <= options.coast) | ~tracks.lost]
+        boxes = tried.boxes(time, self._motion_time)
+        near = _overlapping(boxes, image.shape[:2])
+        boxes, scores = boxes[near], tried.box_scores[near]
+        reason = self._reason(image, time, tracks)
+        if reason is None:
+            return Candidates(boxes, scores, None)
+        found, found_scores = self._detector(image)
+        best = box_iou(found, boxes).max(axis=1, initial=0)
+        somebody_new = bool((best < options.overlap).any())
+        self._interval = options.shortest if somebody_new else min(1.5 * self._interval, options.longest)
+        self._last = time
+        # Detections first: they have seen this frame, the carried boxes have not.
+        boxes = np.concatenate((found, boxes))
+        scores = np.concatenate((found_scores, scores))
+        priority = scores + (np.arange(len(scores)) < len(found))
+        corners = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+        kept = non_maximum_suppression(corners, priority.astype(np.float32), options.overlap)
+        return Candidates(boxes[kept], scores[kept], reason)
+
+    def _reason(self, image: NDArray[np.uint8], time: float, tracks: Tracks) -> str | None:
+        """Why to run the detector now, if at all."""
+        options = self._options
+        if self._is_other_scene(image):
+            return "scene"
+        if (tracks.missed[tracks.confirmed] > self._last).any():
+            return "lost"
+        if tracks.lost.all():
+            return "start"
+        waited = time - self._last
+        fell = tracks.person_scores < options.score_drop * tracks.usual_scores
+        if waited >= options.shortest and (fell & tracks.confirmed & ~tracks.lost).any():
+            return "score"
+        return "interval" if waited >= self._interval else None
+
+    def _is_other_scene(self, image: NDArray[np.uint8]) -> bool:
+        """Whether the frame differs much from the last one, or has another size."""
+        rows, columns = (max(1, side // SAMPLES) for side in image.shape[:2])
+        sample = image[::rows, ::columns, 1].astype(np.int16)
+        last, self._sample = self._sample, sample
+        if last is None or last.shape != sample.shape:
+            return last is not None
+        return float(np.abs(sample - last).mean()) > self._options.scene_change
+
+
+def _overlapping(boxes: Float, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(N,): boxes of at least 4 px that lie in an image of (height, width) with a fifth of their area."""
+    low = np.maximum(boxes[:, :2], 0)
+    high = np.minimum(boxes[:, :2] + boxes[:, 2:], np.array(size[::-1], np.float32))
+    inside = np.maximum(high - low, 0).prod(axis=1)
+    return (boxes[:, 2:] >= 4).all(axis=1) & (inside >= 0.2 * boxes[:, 2:].prod(axis=1))

@@ -1,0 +1,122 @@
+"""`PoseStream`: a source in, frames with the poses of the people in them out."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Literal, get_args
+
+from transpose_sdk.errors import InputError
+from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.media.sources import SourceSpec, open_source
+from transpose_sdk.smoothing import OneEuro, PoseSmoother
+from transpose_sdk.stream.channel import Closed
+from transpose_sdk.stream.detection import BoxFinder, Detection
+from transpose_sdk.stream.frame import Frame
+from transpose_sdk.stream.pipeline import Pipeline
+from transpose_sdk.tracking import Tracker, Tracking
+
+Policy = Literal["latest", "every"]
+
+
+class PoseStream:
+    """Poses of all people on all frames of a source, tracked and smoothed, in the order of the frames.
+
+        with PoseStream("clip.mp4", estimator) as stream:
+            for frame in stream:
+                ...
+
+    Work begins on entering the with block, or with the first frame asked for. Leaving the block, or `close`, ends it
+    within a second; frames that were finished by then can still be taken. What fails in a stage is raised here, once,
+    after the frames before it. A frame that was worked on is always handed out: only waiting frames are dropped.
+
+    Args:
+        source: What `open_source` takes; the stream closes it.
+        estimator: The detector and the network; it stays open, and one stream at a time may use it.
+        policy: "latest" drops frames that have grown old, "every" keeps all of them and lets the source wait; None
+            decides by whether the source is live.
+        track: Whether people get ids, and boxes are carried from frame to frame so that the detector need not see each.
+            None: everywhere but on image files, which may have nothing to do with each other.
+        smooth: Whether keypoints are smoothed; needs tracks.
+        tracking: The tracker's options.
+        smoothing: The filter's options.
+        detection: When the detector runs.
+
+    Attributes:
+        source: The open source.
+        policy: The policy in use.
+
+    Raises:
+        SourceError: The source cannot be opened.
+        InputError: An option cannot be used.
+    """
+
+    def __init__(
+        self,
+        source: SourceSpec,
+        estimator: PoseEstimator,
+        *,
+        policy: Policy | None = None,
+        track: bool | None = None,
+        smooth: bool = True,
+        tracking: Tracking | None = None,
+        smoothing: OneEuro | None = None,
+        detection: Detection | None = None,
+    ) -> None:
+        if policy is not None and policy not in get_args(Policy):
+            raise InputError(f"policy={policy!r}: use 'latest' (drop old frames), 'every' (keep all), or None")
+        self.source = open_source(source)
+        self.policy: Policy = policy or ("latest" if self.source.live else "every")
+        self._estimator = estimator
+        self._tracks = self.source.kind != "images" if track is None else track
+        self._smooths = smooth and self._tracks
+        self._tracking = tracking or Tracking()
+        self._smoothing = smoothing or OneEuro()
+        self._detection = detection or Detection()
+        self._pipeline: Pipeline | None = None
+        self._closed = False
+
+    def __enter__(self) -> PoseStream:
+        self._running()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        pipeline = self._running()
+        if pipeline is None:
+            raise StopIteration
+        try:
+            return pipeline.take()
+        except Closed:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Stop all stages and close the source. Harmless when called again."""
+        self._closed = True
+        if self._pipeline is None:
+            self.source.close()
+        else:
+            self._pipeline.stop()
+
+    def _running(self) -> Pipeline | None:
+        """The pipeline, started if it may still be; None if the stream was closed before."""
+        if self._pipeline is None and not self._closed:
+            self._pipeline = Pipeline(
+                self.source,
+                self._estimator,
+                self.policy == "latest",
+                BoxFinder(self._estimator.detector, self._detection, self._tracking),
+                Tracker(self._estimator.skeleton, self._tracking) if self._tracks else None,
+                PoseSmoother(self._smoothing) if self._smooths else None,
+            )
+            # For a stream that is used without a with block and forgotten.
+            weakref.finalize(self, self._pipeline.stop)
+        return self._pipeline

@@ -1,0 +1,278 @@
+"""Who is who: poses of successive frames joined to tracks by OKS, IoU and a motion prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from transpose_sdk.boxes import box_iou, grown_boxes, pose_boxes
+from transpose_sdk.oks import oks, oks_nms
+from transpose_sdk.poses import SCORE_FLOOR, Poses
+from transpose_sdk.skeletons import Skeleton
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Options of the tracker.
+
+    Attributes:
+        duplicate: OKS above which the worse of two poses is dropped. Published is 0.9, for the score of a benchmark;
+            here a person who is posed twice would get two ids.
+        birth_score: Person score from which an unknown pose starts a track.
+        keep_score: Person score from which a pose can carry on a track.
+        confirm: Times a new track has to be seen, in a row, before it gets an id and is shown. The people on the very
+            first frame need no confirmation.
+        similarity: Lowest mean of OKS and IoU that joins a pose to a track that was seen in the last frame.
+        lost_similarity: Lowest IoU, of boxes grown by `search`, that brings back a track that was not.
+        search: How far around its predicted box a lost track is looked for, as a share of the box.
+        timeout: Seconds after which a lost track is dead. Its id is never used again.
+        position_time: Seconds over which the box is smoothed.
+        motion_time: Seconds after which a motion that is no longer seen has died away.
+    """
+
+    duplicate: float = 0.75
+    birth_score: float = 0.3
+    keep_score: float = 0.15
+    confirm: int = 3
+    similarity: float = 0.25
+    lost_similarity: float = 0.2
+    search: float = 0.3
+    timeout: float = 2.0
+    position_time: float = 0.08
+    motion_time: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """All T tracks at one time; never changed once made, so that other threads may read it.
+
+    Attributes:
+        time: Seconds.
+        ids: (T,) int64; 0 before a track is confirmed.
+        hits: (T,) int64, times seen.
+        seen: (T,) float64, time when last seen.
+        missed: (T,) float64, time when first missed since; nan where it was seen in the last frame.
+        centers: (T, 2) float32, of the smoothed box in px, when last seen.
+        sizes: (T, 2) float32, its width and height.
+        velocities: (T, 2) float32, px a second.
+        keypoints: (T, K, 2) float32, px, when last seen.
+        scores: (T, K) float32, of the keypoints.
+        box_scores: (T,) float32, of the detection that the track goes back to.
+        person_scores: (T,) float32, when last seen.
+        usual_scores: (T,) float32, the person scores' running mean.
+    """
+
+    time: float
+    ids: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    seen: NDArray[np.float64]
+    missed: NDArray[np.float64]
+    centers: Float
+    sizes: Float
+    velocities: Float
+    keypoints: Float
+    scores: Float
+    box_scores: Float
+    person_scores: Float
+    usual_scores: Float
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton, time: float = -np.inf) -> Tracks:
+        """No tracks."""
+        nobody = Poses.empty(skeleton)
+        return _newborn(nobody, nobody.person_scores, time)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Tracks:
+        """The tracks chosen by a mask or an index array."""
+        chosen: dict[str, Any] = {field.name: getattr(self, field.name)[index] for field in fields(self)[1:]}
+        return Tracks(time=self.time, **chosen)
+
+    @property
+    def confirmed(self) -> Bool:
+        """(T,): the tracks that have an id."""
+        return self.ids > 0
+
+    @property
+    def lost(self) -> Bool:
+        """(T,): the tracks that were not seen in the last frame."""
+        return ~np.isnan(self.missed)
+
+    def moved(self, time: float, motion_time: float) -> Float:
+        """How far each track has moved by then since it was last seen, (T, 2) px; its motion dies away."""
+        seconds = motion_time * (1 - np.exp(-(time - self.seen) / motion_time))
+        return (self.velocities * seconds[:, None]).astype(np.float32)
+
+    def boxes(self, time: float, motion_time: float) -> Float:
+        """Where the boxes will be, (T, 4) x, y, width, height in px."""
+        centers = self.centers + self.moved(time, motion_time)
+        return np.concatenate((centers - self.sizes / 2, self.sizes), axis=1)
+
+
+class Tracker:
+    """Gives people ids that last.
+
+    Args:
+        skeleton: What the keypoints are.
+        options: See `Tracking`.
+
+    Attributes:
+        tracks: All tracks after the last frame.
+    """
+
+    def __init__(self, skeleton: Skeleton, options: Tracking | None = None) -> None:
+        self.options = options or Tracking()
+        self.tracks = Tracks.empty(skeleton)
+        self._next_id = 1
+        self._first = True
+
+    def update(self, poses: Poses, time: float, box_scores: Float | None = None) -> Poses:
+        """Join the poses of the next frame to the tracks.
+
+        Args:
+            poses: The people on the frame, perhaps twice.
+            time: Of the frame in seconds, later than that of the last one.
+            box_scores: (N,), of the boxes that the poses were found in; the person scores if None.
+
+        Returns:
+            The poses of confirmed tracks, with their ids, best first.
+        """
+        options = self.options
+        box_scores = poses.person_scores if box_scores is None else box_scores
+        kept = np.flatnonzero(poses.person_scores >= options.keep_score)
+        poses, box_scores = poses[kept], box_scores[kept]
+        kept = oks_nms(
+            poses.keypoints, poses.person_scores, pose_boxes(poses)[:, 2:].prod(1), poses.skeleton, options.duplicate
+        )
+        poses, box_scores = poses[kept], box_scores[kept]
+        self.tracks = self.tracks[time - self.tracks.seen <= options.timeout]
+        track_of = self._assign(poses, time)
+        carried = np.flatnonzero(track_of >= 0)
+        born = np.flatnonzero((track_of < 0) & (poses.person_scores >= options.birth_score))
+
+        tracks = self._carry_on(track_of[carried], poses[carried], box_scores[carried], time)
+        alive = ~tracks.lost | tracks.confirmed
+        place_of_track = np.where(alive, np.cumsum(alive) - 1, -1)
+        tracks = _joined(tracks[alive], _newborn(poses[born], box_scores[born], time))
+
+        confirmed = ~tracks.confirmed & ((tracks.hits >= options.confirm) | self._first)
+        ids = tracks.ids.copy()
+        ids[confirmed] = self._next_id + np.arange(confirmed.sum())
+        self._next_id += int(confirmed.sum())
+        self._first = False
+        self.tracks = replace(tracks, ids=ids, time=time)
+
+        place = np.full(len(poses), -1)
+        place[carried] = place_of_track[track_of[carried]]
+        place[born] = alive.sum() + np.arange(len(born))
+        pose_ids = np.where(place >= 0, ids[place], 0) if len(ids) else np.zeros(len(poses), np.int64)
+        shown = pose_ids > 0
+        return replace(poses[shown], track_ids=pose_ids[shown])
+
+    def _assign(self, poses: Poses, time: float) -> NDArray[np.intp]:
+        """The track of each pose, (N,), -1 for none: first those seen in the last frame, then the lost ones."""
+        options, tracks = self.options, self.tracks
+        track_of = np.full(len(poses), -1, np.intp)
+        if not len(tracks) or not len(poses):
+            return track_of
+        expected, found = tracks.boxes(time, options.motion_time), pose_boxes(poses)
+        keypoints = tracks.keypoints + tracks.moved(time, options.motion_time)[:, None]
+        areas = np.sqrt(tracks.sizes.prod(1)[:, None] * found[:, 2:].prod(1)[None])
+        likeness = oks(keypoints, poses.keypoints, areas, poses.skeleton, tracks.scores > SCORE_FLOOR)
+        similarity = np.float32(0.5) * (likeness + box_iou(expected, found))
+        nearby = box_iou(grown_boxes(expected, options.search), grown_boxes(found, options.search))
+
+        confident = np.flatnonzero(~tracks.lost)
+        rows, columns = _best_pairs(similarity[confident], options.similarity)
+        track_of[columns] = confident[rows]
+        rest = np.setdiff1d(np.arange(len(tracks)), track_of)
+        free = np.flatnonzero(track_of < 0)
+        rows, columns = _best_pairs(nearby[np.ix_(rest, free)], options.lost_similarity)
+        track_of[free[columns]] = rest[rows]
+        return track_of
+
+    def _carry_on(self, rows: NDArray[np.intp], poses: Poses, box_scores: Float, time: float) -> Tracks:
+        """All tracks after the frame: `rows` with their new poses, the others missed."""
+        options, tracks = self.options, self.tracks
+        missed = np.where(np.isnan(tracks.missed), time, tracks.missed)
+        missed[rows] = np.nan
+        seen, hits = tracks.seen.copy(), tracks.hits.copy()
+        interval = np.maximum(time - seen[rows], 1e-6)[:, None]
+        seen[rows] = time
+        hits[rows] += 1
+        # An alpha-beta filter in its critically damped form; a young track averages over all it has seen so far.
+        k = hits[rows][:, None]
+        steady = 1 - np.exp(-interval / options.position_time)
+        alpha = np.maximum(steady, 2 * (2 * k - 1) / (k * (k + 1)))
+        beta = np.maximum(steady**2 / (2 - steady), 6 / (k * (k + 1)))
+        boxes = pose_boxes(poses)
+        expected = (tracks.centers + tracks.moved(time, options.motion_time))[rows]
+        surprise = boxes[:, :2] + boxes[:, 2:] / 2 - expected
+        centers, sizes, velocities = tracks.centers.copy(), tracks.sizes.copy(), tracks.velocities.copy()
+        centers[rows] = expected + alpha * surprise
+        velocities[rows] += beta * surprise / interval
+        sizes[rows] += alpha * (boxes[:, 2:] - sizes[rows])
+        usual = tracks.usual_scores.copy()
+        usual[rows] += 0.1 * (poses.person_scores - usual[rows])
+        latest = {"keypoints": poses.keypoints, "scores": poses.scores, "box_scores": box_scores}
+        latest["person_scores"] = poses.person_scores
+        changed = {name: getattr(tracks, name).copy() for name in latest}
+        for name, values in latest.items():
+            changed[name][rows] = values
+        return replace(
+            tracks,
+            hits=hits,
+            seen=seen,
+            missed=missed,
+            centers=centers,
+            sizes=sizes,
+            velocities=velocities,
+            usual_scores=usual,
+            **changed,
+        )
+
+
+def _best_pairs(similarity: Float, lowest: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the one-to-one assignment of the largest total similarity, without pairs below the lowest."""
+    worth = np.where(similarity >= lowest, similarity, 0)
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    real = worth[rows, columns] > 0
+    return rows[real], columns[real]
+
+
+def _newborn(poses: Poses, box_scores: Float, time: float) -> Tracks:
+    """A track for each pose, seen once."""
+    count = len(poses)
+    boxes = pose_boxes(poses)
+    return Tracks(
+        time=time,
+        ids=np.zeros(count, np.int64),
+        hits=np.ones(count, np.int64),
+        seen=np.full(count, time),
+        missed=np.full(count, np.nan),
+        centers=boxes[:, :2] + np.float32(0.5) * boxes[:, 2:],
+        sizes=boxes[:, 2:],
+        velocities=np.zeros((count, 2), np.float32),
+        keypoints=poses.keypoints,
+        scores=poses.scores,
+        box_scores=box_scores,
+        person_scores=poses.person_scores,
+        usual_scores=poses.person_scores,
+    )
+
+
+def _joined(tracks: Tracks, others: Tracks) -> Tracks:
+    values: dict[str, Any] = {
+        field.name: np.concatenate((getattr(tracks, field.name), getattr(others, field.name)))
+        for field in fields(Tracks)[1:]
+    }
+    return Tracks(time=others.time, **values)
