@@ -41,6 +41,7 @@ setup(
         "opencv-python-headless>=4.8",
         "numba>=0.60",
         "openvino>=2024.4",
+        "scipy>=1.11",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["transpose=transpose_sdk.cli.main:main"]},

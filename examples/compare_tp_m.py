@@ -3,8 +3,8 @@
     python examples/compare_tp_m.py --data DATA --stem mobilenet_v2_stem.safetensors --out RUNS [--samples 9600]
 
 Every candidate sees the same crops in the same order and a whole cosine schedule, so that their losses on the last
-third compare, although the AP of so short a training is small. Times are of OpenVINO graphs of 256x192 at batch 1 on one
-thread, taken in turns within one run. Prints a Markdown table.
+third compare, although the AP of so short a training is small. Times are of OpenVINO graphs of 256x192 at batch 1 on
+one thread, taken in turns within one run. Prints a Markdown table.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +19,8 @@ from transpose_sdk.crops import check_boxes, check_image
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.topdown import Infer, estimate_poses, with_flip_test, without_duplicates
+from transpose_sdk.posing import PosesInFlight, TopDown
+from transpose_sdk.topdown import without_duplicates
 
 DEFAULT_MODEL = "tp_m"
 AREAS: dict[str, Callable[..., DependencyArea]] = {"dependency": dependency_area, "affected": affected_area}
@@ -67,7 +67,7 @@ class PoseEstimator:
         detector_device = self.backend.device if self.backend.name == "openvino" else "AUTO"
         self.detector: Detector = open_detector(detector, detector_device)
         self._carries_attention = attention
-        self._flip_test = flip_test
+        self._top_down = TopDown(self.backend, self.skeleton, flip_test)
         decoding.warm_up()
 
     def __call__(self, image: NDArray[np.uint8], boxes: ArrayLike | None = None) -> Poses:
@@ -104,11 +104,18 @@ class PoseEstimator:
             box_scores: (N,).
             attention: Overrides the estimator's own setting.
         """
+        return self.submit(image, boxes, box_scores, attention).result()
+
+    def submit(
+        self,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        box_scores: NDArray[np.float32],
+        attention: bool | None = None,
+    ) -> PosesInFlight:
+        """As `pose`, but without waiting for the network: the poses are in the answer's `result()`."""
         carried = self._carries_attention if attention is None else attention
-        infer: Infer = partial(self.backend.infer, attention=carried)
-        if self._flip_test:
-            infer = with_flip_test(infer, self.skeleton)
-        return estimate_poses(infer, image, boxes, box_scores, self.bundle.input_size, self.skeleton)
+        return self._top_down.submit(image, boxes, box_scores, carried)
 
     def attention(
         self,

@@ -1,8 +1,12 @@
-"""Top-down estimation: an image and its people's boxes to poses, with any network that turns crops into heatmaps."""
+"""Top-down estimation: people's boxes to crops, the network's answers to poses.
+
+The two halves are apart, so that a stream can prepare the next frame while the network works on this one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +25,71 @@ from transpose_sdk.oks import oks_nms
 from transpose_sdk.poses import Poses, person_scores
 from transpose_sdk.skeletons import Skeleton
 
-Infer = Callable[[NDArray[np.uint8]], Outputs]
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Whom to pose in a frame, and how they are cut out of it; made by `place`.
+
+    Attributes:
+        boxes: (N, 4) x, y, width, height in image px.
+        box_scores: (N,).
+        centers: (N, 2) of the crops, in image px.
+        scales: (N, 2) of the crops, in units of 200 px.
+        affines: (N, 2, 3), image px to crop px.
+        input_size: (height, width) of a crop.
+    """
+
+    boxes: NDArray[np.float32]
+    box_scores: NDArray[np.float32]
+    centers: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    affines: NDArray[np.float64]
+    input_size: tuple[int, int]
+
+    def cut(self, image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Their crops, (N, H, W, 3) uint8 BGR, written into `out` where it is given."""
+        return warp_crops(image, self.affines, self.input_size, out)
+
+    def poses(self, outputs: Outputs, skeleton: Skeleton) -> Poses:
+        """Decode the network's answer: one pose a box, in the order of the boxes."""
+        coords, scores = decode_dark(outputs.heatmaps)
+        height, width = outputs.heatmaps.shape[2:]
+        return Poses(
+            keypoints=heatmap_to_image(coords, self.centers, self.scales, (height, width)),
+            scores=scores,
+            boxes=self.boxes,
+            person_scores=person_scores(scores, self.box_scores),
+            skeleton=skeleton,
+            queries=outputs.queries,
+            keys=outputs.keys,
+            crop_affines=invert_affines(self.affines).astype(np.float32),
+        )
+
+
+def place(boxes: NDArray[np.float32], box_scores: NDArray[np.float32], input_size: tuple[int, int]) -> People:
+    """Say how people are cut out, as published.
+
+    Args:
+        boxes: (N, 4) x, y, width, height in image px, each with an area.
+        box_scores: (N,).
+        input_size: (height, width) of a crop.
+    """
+    centers, scales = boxes_to_centers_scales(boxes, input_size)
+    return People(boxes, box_scores, centers, scales, crop_affines(centers, scales, input_size), input_size)
 
 
 def estimate_poses(
-    infer: Infer,
+    infer: Callable[[NDArray[np.uint8]], Outputs],
     image: NDArray[np.uint8],
     boxes: NDArray[np.float32],
     box_scores: NDArray[np.float32],
     input_size: tuple[int, int],
     skeleton: Skeleton,
 ) -> Poses:
-    """One pose a box, in the order of the boxes.
+    """One pose a box, in the order of the boxes, by any network.
 
     Args:
-        infer: Maps (N, H, W, 3) uint8 BGR crops to the network's outputs.
+        infer: Maps (N, H, W, 3) uint8 BGR crops to the network's outputs; N is not 0.
         image: (H, W, 3) uint8 BGR.
         boxes: (N, 4) x, y, width, height in image px, each with an area.
         box_scores: (N,).
@@ -44,32 +98,24 @@ def estimate_poses(
     """
     if not len(boxes):
         return Poses.empty(skeleton)
-    centers, scales = boxes_to_centers_scales(boxes, input_size)
-    affines = crop_affines(centers, scales, input_size)
-    outputs = infer(warp_crops(image, affines, input_size))
-    coords, scores = decode_dark(outputs.heatmaps)
-    height, width = outputs.heatmaps.shape[2:]
-    return Poses(
-        keypoints=heatmap_to_image(coords, centers, scales, (height, width)),
-        scores=scores,
-        boxes=boxes,
-        person_scores=person_scores(scores, box_scores),
-        skeleton=skeleton,
-        queries=outputs.queries,
-        keys=outputs.keys,
-        crop_affines=invert_affines(affines).astype(np.float32),
-    )
+    people = place(boxes, box_scores, input_size)
+    return people.poses(infer(people.cut(image)), skeleton)
 
 
-def with_flip_test(infer: Infer, skeleton: Skeleton) -> Infer:
-    """Average the heatmaps with the mirrored crop's mirrored heatmaps, pairs swapped, no shift, as published."""
+def flip_average(outputs: Outputs, skeleton: Skeleton) -> Outputs:
+    """The published flip test: mean of the heatmaps and of the mirrored crop's mirrored heatmaps, without a shift.
 
-    def infer_twice(crops: NDArray[np.uint8]) -> Outputs:
-        mirrored = infer(np.ascontiguousarray(crops[:, :, ::-1])).heatmaps
-        outputs = infer(crops)
-        return outputs._replace(heatmaps=0.5 * (outputs.heatmaps + mirrored[:, skeleton.mirrored, :, ::-1]))
+    Args:
+        outputs: Of 2 N crops, the second half of which are the first half's mirror images.
+        skeleton: Says which heatmaps change places.
 
-    return infer_twice
+    Returns:
+        Outputs of the N crops; queries and keys are those of the crops as they were.
+    """
+    heatmaps, queries, keys = outputs
+    count = len(heatmaps) // 2
+    averaged = 0.5 * (heatmaps[:count] + heatmaps[count:, skeleton.mirrored, :, ::-1])
+    return Outputs(averaged, *(None if array is None else array[:count] for array in (queries, keys)))
 
 
 def without_duplicates(poses: Poses, input_size: tuple[int, int]) -> Poses:

@@ -37,7 +37,7 @@ class BodyDiagram(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setMinimumHeight(200)
+        self.setMinimumHeight(150)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Body diagram: pick a joint")
@@ -49,7 +49,7 @@ class BodyDiagram(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         """Preferred size."""
-        return QSize(280, 250)
+        return QSize(280, 180)
 
     def set_state(self, skeleton: Skeleton, chosen: int | None, scores: NDArray[np.float32] | None) -> None:
         """Show the joint chosen, and the (K,) scores of the person it belongs to."""

@@ -1,4 +1,4 @@
-"""Where Qt and the worker's threads meet: callbacks that only emit signals, which Qt delivers on the window's thread."""
+"""Where Qt and the worker's threads meet: callbacks that only emit signals, delivered on the window's thread."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Canvas(QWidget):
         height, width = view.image.shape[:2]
         self._view = view
         # The view keeps the array alive, which the QImage does not copy.
-        self._image = QImage(view.image.data, width, height, 3 * width, QImage.Format.Format_BGR888)
+        self._image = QImage(view.image.data, width, height, 3 * width, QImage.Format.Format_BGR888)  # type: ignore[call-overload]
         self.update()
 
     def clear(self) -> None:
@@ -83,9 +83,7 @@ class Canvas(QWidget):
             raise InputError("no picture is shown: open a clip or a camera first")
         x, y = (float(value) for value in self._view.poses.keypoints[person, keypoint])
         target, (width, height) = self._target(), self._frame_size()
-        return QPointF(
-            target.x() + (x + 0.5) * target.width() / width, target.y() + (y + 0.5) * target.height() / height
-        )
+        return target.topLeft() + QPointF((x + 0.5) * target.width() / width, (y + 0.5) * target.height() / height)
 
     def _frame_size(self) -> tuple[float, float]:
         """Of the frame, in its own px."""
@@ -98,9 +96,8 @@ class Canvas(QWidget):
         """Where the picture lies: as large as fits, in the middle."""
         if self._image is None:
             return QRectF()
-        width, height = self._image.width(), self._image.height()
-        factor = min(self.width() / width, self.height() / height)
-        width, height = factor * width, factor * height
+        factor = min(self.width() / self._image.width(), self.height() / self._image.height())
+        width, height = factor * self._image.width(), factor * self._image.height()
         return QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
 
     def _joint_at(self, position: QPointF) -> tuple[int, int]:

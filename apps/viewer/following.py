@@ -23,24 +23,27 @@ class Following:
     Attributes:
         keypoint: Index of the joint.
         track_id: The person's track; None where it has to be found first.
-        box: (4,) x, y, width, height in image px where the person was last seen; None for whoever is clearest.
+        box: (4,) x, y, width, height in image px where the person was last seen.
+        chosen: Whether the user chose the person. Else it is whoever is clearest, and another one once they are gone.
     """
 
     keypoint: int
     track_id: int | None = None
     box: NDArray[np.float32] | None = None
+    chosen: bool = False
 
     def person(self, poses: Poses) -> int | None:
         """Index of the person among the poses of a frame, None if they are not there."""
         if not len(poses):
             return None
+        likeness = np.zeros(len(poses), np.float32)
         if self.track_id is not None and poses.track_ids is not None:
-            found = np.flatnonzero(poses.track_ids == self.track_id)
-            return int(found[0]) if len(found) else None
-        if self.box is None:
-            return int(np.argmax(poses.person_scores))
-        overlap = box_iou(self.box[None], poses.boxes)[0]
-        return int(np.argmax(overlap)) if overlap.max() >= SAME_PERSON else None
+            likeness = (poses.track_ids == self.track_id).astype(np.float32)
+        elif self.box is not None:
+            likeness = box_iou(self.box[None], poses.boxes)[0]
+        if likeness.max() >= SAME_PERSON:
+            return int(np.argmax(likeness))
+        return None if self.chosen else int(np.argmax(poses.person_scores))
 
     def seen(self, poses: Poses) -> Following:
         """The same, with what the poses of a frame tell about the person."""

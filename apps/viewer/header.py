@@ -34,6 +34,7 @@ class Header(QWidget):
         self._menu.aboutToShow.connect(self.fill_menu)
         self._open = QToolButton()
         self._open.setText(" Open")
+        self._open.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._open.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._open.setMenu(self._menu)

@@ -24,7 +24,8 @@ STROKES = {
     "step": "<path d='M6 5v14l10-7z' fill='COLOR'/><path d='M19 5v14' stroke-width='2.5'/>",
     "back": "<path d='M18 5v14l-10-7z' fill='COLOR'/><path d='M5 5v14' stroke-width='2.5'/>",
     "loop": "<path d='M4 11V9a3 3 0 0 1 3-3h12M16 3l3 3-3 3M20 13v2a3 3 0 0 1-3 3H5M8 21l-3-3 3-3'/>",
-    "settings": "<path d='M4 7h9M19 7h1M4 17h1M11 17h9'/><circle cx='16' cy='7' r='2.5'/><circle cx='8' cy='17' r='2.5'/>",
+    "settings": "<path d='M4 7h9M19 7h1M4 17h1M11 17h9'/><circle cx='16' cy='7' r='2.5'/>"
+    "<circle cx='8' cy='17' r='2.5'/>",
     "help": "<circle cx='12' cy='12' r='9'/><path d='M9.5 9.5a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.9-1.1 1.8M12 16.8v.2'/>",
     "close": "<path d='M6 6l12 12M18 6L6 18'/>",
     "theme": "<circle cx='12' cy='12' r='8.5'/><path d='M12 3.5a8.5 8.5 0 0 1 0 17z' fill='COLOR'/>",

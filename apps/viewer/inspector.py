@@ -34,11 +34,12 @@ class Inspector(QScrollArea):
         self._skeleton: Skeleton | None = None
         self._facts = QLabel()
         self._facts.setObjectName("muted")
+        self._facts.setWordWrap(True)
         page = QWidget()
         page.setObjectName("page")
         layout = QVBoxLayout(page)
-        layout.setContentsMargins(16, 12, 16, 12)
-        layout.setSpacing(7)
+        layout.setContentsMargins(16, 10, 16, 8)
+        layout.setSpacing(6)
         layout.addWidget(heading("Joint"))
         layout.addWidget(self.body, 1)
         layout.addWidget(self.joints)
@@ -72,8 +73,8 @@ def _facts(view: View | None, keypoint: int | None) -> str:
         return "Nothing is open."
     people = f"{len(view.poses)} {'person' if len(view.poses) == 1 else 'people'}"
     if keypoint is None:
-        return f"{people} · click a joint to see where it comes from"
+        return f"{people} · click a joint to see its origin"
     if view.person is None:
-        return f"{people} · the one who is followed is out of sight"
+        return f"{people} · out of sight"
     whose = "" if view.poses.track_ids is None else f"person #{view.poses.track_ids[view.person]} · "
     return f"{people} · {whose}score {view.poses.scores[view.person, keypoint]:.2f}"

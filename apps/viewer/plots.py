@@ -25,7 +25,7 @@ class LinePlot(QWidget):
 
     def __init__(self, title: str, unit: str, lowest_top: float) -> None:
         super().__init__()
-        self.setFixedHeight(58)
+        self.setFixedHeight(50)
         self.theme: Theme = DARK
         self._title, self._unit, self._lowest_top = title, unit, lowest_top
         self._samples: deque[tuple[float, ...]] = deque(maxlen=HISTORY)
@@ -126,7 +126,7 @@ class SpeedPlots(QWidget):
         self._stages = StageBar()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        layout.setSpacing(2)
         for plot in (self._fps, self._latency, self._dropped, self._stages):
             layout.addWidget(plot)
         self._before: int | None = None
@@ -140,8 +140,9 @@ class SpeedPlots(QWidget):
     def add(self, speed: Speed) -> None:
         """One more sample."""
         self._fps.add((speed.fps,), f"{speed.fps:.1f}")
-        percentiles = (speed.p50, speed.p95, speed.p99)
-        self._latency.add(percentiles, " · ".join(f"p{p} {v:.0f}" for p, v in zip((50, 95, 99), percentiles)) + " ms")
+        self._latency.add(
+            (speed.p50, speed.p95, speed.p99), f"p50 {speed.p50:.0f} · p95 {speed.p95:.0f} · p99 {speed.p99:.0f} ms"
+        )
         new = max(0, speed.dropped - (speed.dropped if self._before is None else self._before))
         self._before = speed.dropped
         self._dropped.add((float(new),), str(speed.dropped))

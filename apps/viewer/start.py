@@ -15,7 +15,7 @@ class StartPage(QWidget):
     """Ways to begin.
 
     Attributes:
-        wanted: Emitted with "file", "camera" or "network".
+        wanted: Emitted with "open", "camera" or "network".
         chosen: Emitted with a recent source.
     """
 
@@ -31,9 +31,9 @@ class StartPage(QWidget):
         hint = QLabel("Open a video, a camera or a stream, then click a joint. You can also drop a file here.")
         hint.setObjectName("muted")
         self._buttons = {
-            "file": ("open", QPushButton("Open a file")),
-            "camera": ("camera", QPushButton("Use a camera")),
-            "network": ("network", QPushButton("Network stream")),
+            "open": ("open", QPushButton("  Open a file")),
+            "camera": ("camera", QPushButton("  Use a camera")),
+            "network": ("network", QPushButton("  Network stream")),
         }
         row = QHBoxLayout()
         row.setSpacing(10)
@@ -42,7 +42,7 @@ class StartPage(QWidget):
             button.setIconSize(QSize(18, 18))
             button.clicked.connect(lambda _, what=what: self.wanted.emit(what))
             row.addWidget(button)
-        self._buttons["file"][1].setObjectName("primary")
+        self._buttons["open"][1].setObjectName("primary")
         self._recent = QVBoxLayout()
         self._recent.setSpacing(4)
         layout = QVBoxLayout(self)
@@ -70,7 +70,7 @@ class StartPage(QWidget):
         self.setStyleSheet(f"StartPage {{ background: {theme.backdrop}; }}")
         self._mark.setPixmap(icon("person", theme.accent).pixmap(64, 64))
         for what, (name, button) in self._buttons.items():
-            button.setIcon(icon(name, theme.on_accent if what == "file" else theme.text))
+            button.setIcon(icon(name, theme.on_accent if what == "open" else theme.text))
 
     def show_recent(self, specs: list[str]) -> None:
         """The sources that were opened last."""

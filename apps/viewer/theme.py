@@ -44,11 +44,13 @@ class Theme:
 
 
 DARK = Theme(
-    "dark", "#13161b", "#1a1e25", "#262c35", "#313945", "#e8ebf0", "#98a3b3", "#5aa2ff", "#08182e", "#ff6f61", "#0b0d10",
+    "dark", "#13161b", "#1a1e25", "#262c35", "#313945", "#e8ebf0", "#98a3b3", "#5aa2ff", "#08182e", "#ff6f61",
+    "#0b0d10",
     ("#5aa2ff", "#f2a65a", "#e05c86", "#58c4a3", "#b48cf2", "#d6c25b", "#6fb7d6", "#8b95a5"),
 )  # fmt: skip
 LIGHT = Theme(
-    "light", "#f3f4f7", "#ffffff", "#e9ecf1", "#d5dae2", "#171c24", "#5a6575", "#1b66d6", "#ffffff", "#c93a2c", "#dfe3e9",
+    "light", "#f3f4f7", "#ffffff", "#e9ecf1", "#d5dae2", "#171c24", "#5a6575", "#1b66d6", "#ffffff", "#c93a2c",
+    "#dfe3e9",
     ("#1b66d6", "#c4731a", "#b8325f", "#1d8a68", "#7b4fc9", "#8f7a12", "#2d7fa3", "#6b7686"),
 )  # fmt: skip
 
@@ -125,13 +127,16 @@ QMenu::item {{ padding: 6px 22px; border-radius: 4px; }}
 QMenu::item:selected {{ background: {theme.accent}; color: {theme.on_accent}; }}
 QMenu::item:disabled {{ color: {theme.muted}; }}
 QMenu::separator {{ height: 1px; background: {theme.border}; margin: 4px 8px; }}
-QTabBar::tab {{ padding: 9px 18px; color: {theme.muted}; border-bottom: 2px solid transparent; }}
+QTabWidget::tab-bar {{ left: 0; }}
+QTabBar {{ background: {theme.surface}; }}
+QTabBar::tab {{ background: {theme.surface}; padding: 9px 18px; color: {theme.muted}; border-bottom: 2px solid transparent; }}
 QTabBar::tab:selected {{ color: {theme.text}; border-bottom-color: {theme.accent}; }}
 QTabWidget::pane {{ border: none; border-top: 1px solid {theme.border}; }}
 QSlider::groove:horizontal {{ height: 4px; background: {theme.border}; border-radius: 2px; }}
 QSlider::sub-page:horizontal {{ background: {theme.accent}; border-radius: 2px; }}
 QSlider::sub-page:horizontal:disabled {{ background: {theme.border}; }}
-QSlider::handle:horizontal {{ width: 14px; height: 14px; margin: -5px 0; border-radius: 7px; background: {theme.text}; }}
+QSlider::handle:horizontal {{ background: {theme.text}; width: 14px; height: 14px; margin: -5px 0;
+  border-radius: 7px; }}
 QSlider::handle:horizontal:disabled {{ background: {theme.muted}; }}
 QScrollBar:vertical {{ width: 8px; background: transparent; }}
 QScrollBar::handle:vertical {{ background: {theme.border}; border-radius: 4px; min-height: 30px; }}

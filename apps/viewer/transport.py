@@ -7,7 +7,6 @@ from PyQt6.QtGui import QAction
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSlider, QStyle, QStyleOptionSlider, QToolButton, QWidget
 
 from .events import SourceInfo, View
-from .theme import DARK, Theme
 
 SETTLE_MS = 120  # the slider rests so long before its frame is gone to: each costs decoding up to there
 
@@ -49,7 +48,6 @@ class Transport(QWidget):
         self.setObjectName("transport")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setFixedHeight(52)
-        self.theme: Theme = DARK
         self._info: SourceInfo | None = None
         self._slider = Scrubber(Qt.Orientation.Horizontal)
         self._slider.setAccessibleName("Position in the clip")

@@ -9,41 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from PyQt6.QtCore import QByteArray, QSettings, QTimer
-from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
-from PyQt6.QtWidgets import (
-    QApplication,
-    QHBoxLayout,
-    QMainWindow,
-    QStackedWidget,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)  # fmt: skip
+from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PyQt6.QtWidgets import QApplication, QMainWindow
 
 from transpose_sdk.media.sources import SourceSpec
 
 from .actions import color_actions, create_actions
 from .bridge import Bridge
-from .canvas import Canvas
 from .captions import caption
 from .dialogs import HelpSheet, ask_address, ask_file, ask_folder
 from .events import SourceInfo
 from .following import Following
-from .header import Header
-from .inspector import Inspector
 from .memory import load, save
-from .messages import Banner, BusyChip
-from .panel import SettingsPanel
 from .settings import MODES, Look, Network, Streaming
-from .start import StartPage
 from .statistics import Speed
 from .theme import chosen_theme, palette, style_sheet
-from .transport import Transport
 from .worker import ViewerWorker
+from .workspace import Workspace
 
 PLOT_MS = 200
 SILENCE = 3.0  # seconds without a picture of a camera after which it is said
-PANEL_WIDTH = 312
 
 
 class MainWindow(QMainWindow):
@@ -75,14 +60,14 @@ class MainWindow(QMainWindow):
         self._timer.start(PLOT_MS)
         self._use_theme(self.memory.theme)
         self._use_look(self.memory.look)
-        self.start_page.show_recent(self.memory.recent)
+        self.parts.start_page.show_recent(self.memory.recent)
         self.worker.use_streaming(self.memory.streaming)
         self.worker.set_loop(self.memory.loop)
         self.worker.use_network(self.memory.network)
 
     def open(self, spec: SourceSpec) -> None:
         """Play a source."""
-        self.banner.hide()
+        self.parts.banner.hide()
         self.worker.open(spec)
 
     def _build(self) -> None:
@@ -91,35 +76,10 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(900, 560)
         self.resize(1280, 720)
         actions = self.actions_by_name
-        self.header, self.transport = Header(actions), Transport(actions)
-        self.canvas, self.start_page = Canvas(), StartPage()
-        self.stage = QStackedWidget()
-        self.stage.addWidget(self.start_page)
-        self.stage.addWidget(self.canvas)
-        self.banner, self.chip = Banner(self.stage), BusyChip(self.stage)
-        self.chip.move(16, 16)
-        self.inspector, self.settings = Inspector(), SettingsPanel(self.memory)
-        self.panel = QTabWidget()
-        self.panel.setObjectName("panel")
-        self.panel.setDocumentMode(True)
-        self.panel.setFixedWidth(PANEL_WIDTH)
-        self.panel.addTab(self.inspector, "Inspect")
-        self.panel.addTab(self.settings, "Settings")
-        middle = QHBoxLayout()
-        middle.setSpacing(0)
-        middle.addWidget(self.stage, 1)
-        middle.addWidget(self.panel)
-        body = QWidget()
-        layout = QVBoxLayout(body)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addLayout(middle, 1)
-        layout.addWidget(self.transport)
-        self.setCentralWidget(body)
+        self.parts = Workspace(actions, self.memory)
+        self.setCentralWidget(self.parts)
         if self.memory.geometry:
             self.restoreGeometry(QByteArray(self.memory.geometry))
-        self.panel.setVisible(self.memory.panel)
         actions["panel"].setChecked(self.memory.panel)
         actions["loop"].setChecked(self.memory.loop)
         self._show_state("idle")
@@ -130,23 +90,23 @@ class MainWindow(QMainWindow):
         told.opened.connect(self._show_source)
         told.loaded.connect(self._show_network)
         told.stated.connect(self._show_state)
-        told.busied.connect(self.chip.say)
+        told.busied.connect(self.parts.chip.say)
         told.failed.connect(self._show_failure)
-        told.saved.connect(lambda path: self.banner.notice(f"Saved {path}"))
+        told.saved.connect(lambda path: self.parts.banner.notice(f"Saved {path}"))
         told.recorded.connect(self._show_recording)
-        self.canvas.resized.connect(self.worker.resize)
-        self.canvas.joint_clicked.connect(self._follow_clicked)
-        self.canvas.missed.connect(self.banner.notice)
-        self.inspector.picked.connect(self._pick)
-        self.header.camera_chosen.connect(self.open)
-        self.transport.sought.connect(self.worker.seek)
-        self.start_page.chosen.connect(self.open)
-        self.start_page.wanted.connect(self._begin)
-        self.settings.network_changed.connect(self.worker.use_network)
-        self.settings.streaming_changed.connect(self._use_streaming)
-        self.settings.look_changed.connect(self._use_look)
-        self.settings.theme_changed.connect(self._use_theme)
-        self.settings.folder_changed.connect(self._use_folder)
+        self.parts.canvas.resized.connect(self.worker.resize)
+        self.parts.canvas.joint_clicked.connect(self._follow_clicked)
+        self.parts.canvas.missed.connect(self.parts.banner.notice)
+        self.parts.inspector.picked.connect(self._pick)
+        self.parts.header.camera_chosen.connect(self.open)
+        self.parts.transport.sought.connect(self.worker.seek)
+        self.parts.start_page.chosen.connect(self.open)
+        self.parts.start_page.wanted.connect(self._begin)
+        self.parts.settings.network_changed.connect(self.worker.use_network)
+        self.parts.settings.streaming_changed.connect(self._use_streaming)
+        self.parts.settings.look_changed.connect(self._use_look)
+        self.parts.settings.theme_changed.connect(self._use_theme)
+        self.parts.settings.folder_changed.connect(self._use_folder)
 
     def _slots(self) -> dict[str, Any]:
         modes = {mode: lambda mode=mode: self._use_look(replace(self.memory.look, mode=mode)) for mode in MODES}
@@ -160,13 +120,13 @@ class MainWindow(QMainWindow):
             "loop": self._toggle_loop,
             "next": lambda: self._pick_next(1),
             "previous": lambda: self._pick_next(-1),
-            "clear": lambda: self.banner.hide() if self.banner.isVisible() else self._pick(-1),
+            "clear": lambda: self.parts.banner.hide() if self.parts.banner.isVisible() else self._pick(-1),
             "skeletons": lambda: self._use_look(replace(self.memory.look, skeletons=not self.memory.look.skeletons)),
             "boxes": lambda: self._use_look(replace(self.memory.look, boxes=not self.memory.look.boxes)),
             "record": self._toggle_recording,
             "screenshot": lambda: self.worker.screenshot(self._new_file(".png")),
-            "theme": lambda: self.settings.theme.setCurrentText("Light" if self.theme.name == "dark" else "Dark"),
-            "panel": lambda: self.panel.setVisible(self.actions_by_name["panel"].isChecked()),
+            "theme": lambda: self.parts.settings.theme.setCurrentText("Light" if self.theme.name == "dark" else "Dark"),
+            "panel": lambda: self.parts.panel.setVisible(self.actions_by_name["panel"].isChecked()),
             "settings": self._show_settings,
             "full": lambda: self.showNormal() if self.isFullScreen() else self.showFullScreen(),
             "help": lambda: HelpSheet(self, self.actions_by_name.values()).open(),
@@ -180,27 +140,27 @@ class MainWindow(QMainWindow):
         if view is None:
             return
         self._fresh = True
-        self.canvas.show_view(view)
-        self.canvas.set_caption(caption(view, self._keypoint, self.memory.look.mode))
-        self.transport.show_view(view)
-        self.inspector.show_view(view, self._keypoint)
-        self.stage.setCurrentWidget(self.canvas)
+        self.parts.canvas.show_view(view)
+        self.parts.canvas.set_caption(caption(view, self._keypoint, self.memory.look.mode))
+        self.parts.transport.show_view(view)
+        self.parts.inspector.show_view(view, self._keypoint)
+        self.parts.stage.setCurrentWidget(self.parts.canvas)
 
     def _show_source(self, info: SourceInfo) -> None:
         self._info = info
-        self.header.show_source(info.name)
-        self.transport.show_source(info)
-        self.inspector.plots.clear()
+        self.parts.header.show_source(info.name)
+        self.parts.transport.show_source(info)
+        self.parts.inspector.plots.clear()
         self.setWindowTitle(f"{info.name} – TransPose viewer")
         if isinstance(info.spec, str | Path):
             self.memory.opened(str(info.spec))
-            self.start_page.show_recent(self.memory.recent)
+            self.parts.start_page.show_recent(self.memory.recent)
 
     def _show_network(self, network: Network, description: dict[str, Any]) -> None:
         self.memory.network = network
         attention = "" if description["has_attention"] else " It gives no attention: only heatmaps can be shown."
         what = "{name} runs in {precision} on {device}.".format(**description)
-        self.settings.show_network(network, what + attention)
+        self.parts.settings.show_network(network, what + attention)
 
     def _show_state(self, state: str) -> None:
         self.state = state
@@ -213,8 +173,8 @@ class MainWindow(QMainWindow):
         self._color_actions()
 
     def _show_failure(self, message: str) -> None:
-        self.banner.error(message)
-        self.settings.show_network(self.memory.network)
+        self.parts.banner.error(message)
+        self.parts.settings.show_network(self.memory.network)
         self._color_actions()
 
     def _show_recording(self, path: Path | None) -> None:
@@ -222,31 +182,33 @@ class MainWindow(QMainWindow):
         self._color_actions()
 
     def _sample(self) -> None:
-        view = self.canvas.view
+        view = self.parts.canvas.view
         if self.state == "playing" and view is not None:
             silent = self.worker.silent_for
-            self.inspector.plots.add(view.speed if self._fresh or silent < 1 else Speed(dropped=view.speed.dropped))
+            self.parts.inspector.plots.add(
+                view.speed if self._fresh or silent < 1 else Speed(dropped=view.speed.dropped)
+            )
             self._fresh = False
             if self._info is not None and self._info.kind == "camera" and silent > SILENCE:
-                self.canvas.set_caption(f"no picture from {self._info.name} for {silent:.0f} s; waiting for it")
+                self.parts.canvas.set_caption(f"no picture from {self._info.name} for {silent:.0f} s; waiting for it")
 
     # What the user wants
 
     def _begin(self, what: str) -> None:
         actions = self.actions_by_name
-        {"file": actions["open"].trigger, "camera": self.header.open_menu, "network": actions["network"].trigger}[
+        {"file": actions["open"].trigger, "camera": self.parts.header.open_menu, "network": actions["network"].trigger}[
             what
         ]()
 
     def _follow_clicked(self, person: int, keypoint: int) -> None:
-        view = self.canvas.view
+        view = self.parts.canvas.view
         if view is None or person >= len(view.poses):
             return
         track_id = None if view.poses.track_ids is None else int(view.poses.track_ids[person])
-        self._follow(Following(keypoint, track_id, view.poses.boxes[person]))
+        self._follow(Following(keypoint, track_id, view.poses.boxes[person], chosen=True))
 
     def _pick(self, keypoint: int) -> None:
-        view = self.canvas.view
+        view = self.parts.canvas.view
         before = None if view is None else view.following
         if keypoint < 0:
             self._follow(None)
@@ -254,7 +216,7 @@ class MainWindow(QMainWindow):
             self._follow(Following(keypoint) if before is None else replace(before, keypoint=keypoint))
 
     def _pick_next(self, step: int) -> None:
-        view = self.canvas.view
+        view = self.parts.canvas.view
         if view is not None:
             count = len(view.poses.skeleton)
             self._pick(0 if self._keypoint is None else (self._keypoint + step) % count)
@@ -264,10 +226,10 @@ class MainWindow(QMainWindow):
         if following is not None and self.memory.look.mode == "off":
             self._use_look(replace(self.memory.look, mode="dependency"))
         self.worker.follow(following)
-        self.inspector.show_view(self.canvas.view, self._keypoint)
+        self.parts.inspector.show_view(self.parts.canvas.view, self._keypoint)
 
     def _step_back(self) -> None:
-        view = self.canvas.view
+        view = self.parts.canvas.view
         if view is not None and view.index > 0:
             self.worker.pause()
             self.worker.seek(view.index - 1)
@@ -288,14 +250,14 @@ class MainWindow(QMainWindow):
 
     def _show_settings(self) -> None:
         self.actions_by_name["panel"].setChecked(True)
-        self.panel.show()
-        self.panel.setCurrentWidget(self.settings)
+        self.parts.panel.show()
+        self.parts.panel.setCurrentWidget(self.parts.settings)
 
     def _use_look(self, look: Look) -> None:
         self.memory.look = look
-        self.canvas.min_score = look.min_score
+        self.parts.canvas.min_score = look.min_score
         self.actions_by_name[look.mode].setChecked(True)
-        self.settings.show_look(look)
+        self.parts.settings.show_look(look)
         self.worker.use_look(look)
 
     def _use_streaming(self, streaming: Streaming) -> None:
@@ -310,22 +272,13 @@ class MainWindow(QMainWindow):
         self.theme = chosen_theme(choice)
         QApplication.setPalette(palette(self.theme))
         self.setStyleSheet(style_sheet(self.theme))
-        for part in (self.canvas, self.inspector.body, self.transport):
-            part.theme = self.theme
-            part.update()
-        for part in (self.header, self.banner, self.start_page, self.inspector.plots):
-            part.use_theme(self.theme)
+        self.parts.use_theme(self.theme)
         self._color_actions()
 
     def _color_actions(self) -> None:
         color_actions(self.actions_by_name, self.theme, self.state == "playing", self._recording)
 
     # What Qt tells
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Keep the message in the middle."""
-        super().resizeEvent(event)
-        self.banner.place()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802 - Qt's name
         """Take files."""
@@ -343,7 +296,7 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802 - Qt's name
         """Remember the settings and end all threads."""
         self.memory.geometry = bytes(self.saveGeometry().data())
-        self.memory.panel = self.panel.isVisible()
+        self.memory.panel = self.parts.panel.isVisible()
         save(self._store, self.memory)
         self._timer.stop()
         self.hide()  # at once; the threads may take a moment

@@ -86,7 +86,8 @@ class _Writer:
         self._outputs = {value.name for value in graph.output}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         # Where a tensor of the source is found in a type.
-        self._names: dict[tuple[str, int], str] = {(name, FP32): name for name in self._initializers}
+        given = [*self._initializers, *(value.name for value in graph.input)]
+        self._names: dict[tuple[str, int], str] = {(name, FP32): name for name in given}
 
     def write(self, node: NodeProto, wanted: int) -> None:
         copy = NodeProto()

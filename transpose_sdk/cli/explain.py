@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers", default="last", help="last (default), all, or numbers with commas from 1; all but last need torch"
     )
     parser.add_argument("--mode", choices=("dependency", "affected"), default="dependency", help="default: dependency")
-    parser.add_argument("--threshold", default="2x", help="attention that counts: 0.01, or 2x uniform (default: 2x)")
+    parser.add_argument("--threshold", default="3x", help="attention that counts: 0.01, or 3x uniform (default: 3x)")
     parser.add_argument("--out", required=True, metavar="FILE", help="the figure: .png, .jpg, .pdf or .svg")
     parser.add_argument("--json", metavar="FILE", help="write the joints' signals here; - is stdout")
 

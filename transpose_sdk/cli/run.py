@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing = parser.add_argument_group("drawing")
     drawing.add_argument("--min-score", type=float, default=0.2, help="draw joints from this score on (default: 0.2)")
     drawing.add_argument("--attention", metavar="JOINT", help="draw what this joint of each person was inferred from")
-    drawing.add_argument("--attention-threshold", default="2x", metavar="T", help="0.01, or 2x uniform (default: 2x)")
+    drawing.add_argument("--attention-threshold", default="3x", metavar="T", help="0.01, or 3x uniform (default: 3x)")
     drawing.add_argument("--no-boxes", action="store_true", help="draw no boxes and labels")
     parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
 

@@ -20,11 +20,11 @@ import numpy as np
 from transpose_sdk.errors import SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source, SourceFrame
+from transpose_sdk.posing import PosesInFlight
 from transpose_sdk.smoothing import PoseSmoother
 from transpose_sdk.stream.channel import Channel, Closed
 from transpose_sdk.stream.detection import BoxFinder, Candidates
 from transpose_sdk.stream.frame import Frame, Latency
-from transpose_sdk.stream.posing import PosesInFlight, TopDown
 from transpose_sdk.topdown import without_duplicates
 from transpose_sdk.tracking import Tracker, Tracks
 
@@ -79,7 +79,6 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._estimator = estimator
-        self._top_down = TopDown(estimator.backend, estimator.skeleton, estimator._flip_test)
         self._requests = estimator.backend.requests
         self._latest = latest
         self._finder = finder
@@ -190,9 +189,7 @@ class Pipeline:
                 candidates = self._finder(frame.image, frame.time, tracks)
             detected = time.monotonic()
             with _blame(f"starting the network on frame {frame.index}"):
-                flight = self._top_down.submit(
-                    frame.image, candidates.boxes, candidates.scores, self._estimator._carries_attention
-                )
+                flight = self._estimator.submit(frame.image, candidates.boxes, candidates.scores)
             submitted = time.monotonic()
             latency = Latency(started - captured.at, detected - started, submitted - detected)
             with self._passed:

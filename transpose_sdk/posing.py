@@ -1,25 +1,20 @@
-"""Top-down pose estimation in two halves: crops handed to the network, and its answer made into poses.
-
-Between the halves the caller is free to prepare the next frame, so that the network never waits for it.
-"""
+"""A pose network with its surroundings: crops go to the backend in reused memory, poses come back when ready."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk import decoding
 from transpose_sdk.backends.protocol import Backend, InFlight, Outputs
-from transpose_sdk.crops import boxes_to_centers_scales, crop_affines, heatmap_to_image, invert_affines, warp_crops
-from transpose_sdk.poses import Poses, person_scores
+from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
+from transpose_sdk.topdown import People, flip_average, place
 
 
 class TopDown:
-    """A pose network together with what surrounds it. Safe to call from several threads.
+    """Poses of boxes by a backend. Safe to call from several threads.
 
     Args:
         backend: The network.
@@ -51,57 +46,29 @@ class TopDown:
         Raises:
             BackendError: The device failed.
         """
-        count, input_size = len(boxes), self._backend.input_size
-        centers, scales = boxes_to_centers_scales(boxes, input_size)
-        affines = crop_affines(centers, scales, input_size)
+        people, count = place(boxes, box_scores, self._backend.input_size), len(boxes)
         buffer = self._buffers.take(count * (1 + self._flip_test))
-        crops = warp_crops(image, affines, input_size, out=buffer[:count])
+        crops = people.cut(image, buffer[:count])
         if self._flip_test:
             np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
             crops = buffer[: 2 * count]
-        people = _People(boxes, box_scores, centers, scales, affines)
         return PosesInFlight(self, people, buffer, self._backend.submit(crops, attention))
 
-    def finish(self, people: _People, outputs: Outputs) -> Poses:
+    def finish(self, people: People, outputs: Outputs) -> Poses:
         """Decode the network's answer."""
-        heatmaps, queries, keys = outputs
-        if self._flip_test:
-            count = len(people.boxes)
-            mirrored = heatmaps[count:, self._skeleton.mirrored, :, ::-1]
-            heatmaps = 0.5 * (heatmaps[:count] + mirrored)
-            queries, keys = (None if array is None else array[:count] for array in (queries, keys))
-        coords, scores = decoding.decode_dark(heatmaps)
-        return Poses(
-            keypoints=heatmap_to_image(coords, people.centers, people.scales, heatmaps.shape[2:]),
-            scores=scores,
-            boxes=people.boxes,
-            person_scores=person_scores(scores, people.box_scores),
-            skeleton=self._skeleton,
-            queries=queries,
-            keys=keys,
-            crop_affines=invert_affines(people.affines).astype(np.float32),
-        )
+        if not len(people.boxes):
+            return Poses.empty(self._skeleton)
+        return people.poses(flip_average(outputs, self._skeleton) if self._flip_test else outputs, self._skeleton)
 
     def recycle(self, buffer: NDArray[np.uint8]) -> None:
         """Take back the memory of crops that the network has read."""
         self._buffers.give_back(buffer)
 
 
-@dataclass(frozen=True, eq=False)
-class _People:
-    """Whose crops they are: boxes (N, 4), box scores (N,), and the geometry of their crops."""
-
-    boxes: NDArray[np.float32]
-    box_scores: NDArray[np.float32]
-    centers: NDArray[np.float32]
-    scales: NDArray[np.float32]
-    affines: NDArray[np.float64]
-
-
 class PosesInFlight:
     """The poses of some boxes, perhaps still in the network."""
 
-    def __init__(self, top_down: TopDown, people: _People, buffer: NDArray[np.uint8], flight: InFlight) -> None:
+    def __init__(self, top_down: TopDown, people: People, buffer: NDArray[np.uint8], flight: InFlight) -> None:
         self._top_down = top_down
         self._people = people
         self._buffer: NDArray[np.uint8] | None = buffer
@@ -147,9 +114,9 @@ class CropBuffers:
     def take(self, count: int) -> NDArray[np.uint8]:
         """An array of at least `count` crops, (C, H, W, 3) uint8."""
         with self._lock:
-            for place, buffer in enumerate(self._free):
+            for index, buffer in enumerate(self._free):
                 if len(buffer) >= count:
-                    return self._free.pop(place)
+                    return self._free.pop(index)
         return np.empty((1 << max(count - 1, 0).bit_length(), *self._input_size, 3), np.uint8)
 
     def give_back(self, buffer: NDArray[np.uint8]) -> None:
