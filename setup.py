@@ -18,9 +18,22 @@ PACKAGES |= inside("trainers") | inside("apps")
 
 EXTRAS = {
     "train": ["torch>=2.4", "pycocotools>=2.0.8", "pyyaml>=6", "safetensors>=0.4", "tqdm>=4.60"],
-    "convert": ["torch>=2.4", "onnx>=1.16", "onnxscript>=0.2", "safetensors>=0.4"],
+    "convert": [
+        "torch>=2.4",
+        "onnx>=1.16",
+        "onnxruntime>=1.18",
+        "onnxscript>=0.2",
+        "nncf>=2.14",
+        "pooch>=1.8",
+        "pycocotools>=2.0.8",
+        "safetensors>=0.4",
+    ],
+    "cuda": ["torch>=2.4", "safetensors>=0.4"],
+    "tensorrt": ["tensorrt>=10.3; platform_machine == 'x86_64'", "onnx>=1.16", "torch>=2.4"],
+    "explain": ["matplotlib>=3.8"],
     "pandas": ["pandas>=2"],
-    "test": ["pytest>=8", "pandas>=2"],
+    "viewer": ["PyQt6>=6.5"],
+    "test": ["pytest>=8", "pytest-qt>=4.4", "PyQt6>=6.5", "pandas>=2", "matplotlib>=3.8"],
     "lint": ["ruff==0.17.6", "mypy==2.4.1", "types-PyYAML", "types-tqdm"],
 }
 

@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transpose_sdk.attention import DependencyArea, affected_area, affected_columns, dependency_area, dependency_rows
-from transpose_sdk.crops import apply_affine, crop_affines, invert_affines
+from transpose_sdk.attention import (
+    DependencyArea,
+    Threshold,
+    affected_area,
+    affected_columns,
+    attention_areas,
+    dependency_area,
+    dependency_rows,
+)
+from transpose_sdk.crops import apply_affine, crop_affines, invert_affines, warp_crops
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17
@@ -144,6 +152,25 @@ def test_threshold(value: float, relative: bool, expected: list) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "threshold"),
+    [
+        ("0.01", Threshold(0.01)),
+        ("7.5e-4", Threshold(0.00075)),
+        ("2x", Threshold(2.0, relative=True)),
+        ("0", Threshold(0.0)),
+    ],
+)
+def test_thresholds(text: str, threshold: Threshold) -> None:
+    assert Threshold.parse(text) == threshold
+
+
+@pytest.mark.parametrize("text", ["", "x", "two", "-1", "nan", "inf", "2 x uniform"])
+def test_bad_thresholds(text: str) -> None:
+    with pytest.raises(InputError, match="no threshold"):
+        Threshold.parse(text)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"person": 1}, "no person 1"),
@@ -164,6 +191,43 @@ def test_poses_without_attention_are_refused() -> None:
     poses = dataclasses.replace(poses_with_keypoint_at((50, 60), (32, 24)), queries=None, keys=None)
     with pytest.raises(InputError, match="carry no attention"):
         dependency_area(poses, 0, "nose", (32, 24), INPUT)
+
+
+@pytest.mark.parametrize("mode", ["dependency", "affected"])
+def test_several_keypoints_at_once_are_those_one_by_one(mode: str) -> None:
+    poses = poses_with_keypoint_at((50, 60), (32, 24))
+    single = {"dependency": dependency_area, "affected": affected_area}[mode]
+    for area in attention_areas(poses, 0, ["left_wrist", 0, "nose"], (32, 24), INPUT, mode):
+        expected = single(poses, 0, area.keypoint, (32, 24), INPUT)
+        np.testing.assert_allclose(area.grid, expected.grid, atol=1e-7)
+        assert area.location == expected.location
+
+
+def test_unknown_modes_are_refused() -> None:
+    with pytest.raises(InputError, match="no attention mode 'sideways'"):
+        attention_areas(poses_with_keypoint_at((50, 60), (32, 24)), 0, [0], (32, 24), INPUT, "sideways")
+
+
+def test_every_layer_equals_the_networks_own_maps() -> None:
+    torch = pytest.importorskip("torch", reason="the networks need torch")
+    from transpose_sdk.layers import layer_poses
+    from transpose_sdk.models import create_model
+    from transpose_sdk.models.preprocessing import Preprocessing
+
+    torch.manual_seed(0)
+    model = create_model("tp_m", input_size=(64, 48), layers=3, d_model=32, ffn=48, heads=4).eval()
+    image = np.random.default_rng(1).integers(0, 255, (64, 48, 3), np.uint8)
+    boxes = np.float32([[0.1 * 48, 0.1 * 64, 0.8 * 48, 0.8 * 64]])
+    layers = layer_poses(model, image, boxes, np.ones(1, np.float32), COCO17)
+    affine = invert_affines(layers[0].crop_affines)
+    crop = warp_crops(image, affine, (64, 48))
+    with torch.inference_mode():
+        maps = model.attention_maps(Preprocessing()(torch.from_numpy(crop)))
+    assert len(layers) == len(maps) == 3
+    for poses, whole in zip(layers, maps, strict=True):
+        np.testing.assert_array_equal(poses.keypoints, layers[0].keypoints)
+        rows = dependency_rows(poses.queries[0], poses.keys[0], range(48))
+        np.testing.assert_allclose(rows, whole[0].numpy(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["tp_r_a3", "tp_h_s"])

@@ -21,6 +21,7 @@ from transpose_sdk.backends.choose import open_backend, parse_device
 from transpose_sdk.backends.protocol import Backend
 from transpose_sdk.bundle import Bundle, file_digest, open_bundle
 from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
+from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.probe import Limits, Probe, check
 
 # Device, precision, and how far the answers may be from PyTorch in FP32, relative to the largest. OpenVINO's FP16
@@ -306,6 +307,15 @@ def test_what_is_left_open_falls_back_and_says_so(
     assert "runs on CPU in fp32 instead: CPU in fp16 gives other answers" in caplog.text
     with pytest.raises(BackendError, match="score error"):
         open_backend(bundle, "AUTO", "fp16", verify=True)  # what is stated is not exchanged
+
+
+def test_an_estimator_verifies_itself(bundle: Bundle, tmp_path: Path) -> None:
+    with PoseEstimator(bundle.folder, "CPU", detector="frame", verify=True) as estimator:
+        assert len(estimator(np.zeros((120, 90, 3), np.uint8))) <= 1
+    folder = copy_of(bundle, tmp_path)
+    replace_probe(folder, scores=2 * Probe.load(bundle).scores)
+    with pytest.raises(BackendError, match="gives other answers than the network in FP32"):
+        PoseEstimator(folder, "CPU", detector="frame", verify=True)
 
 
 def test_a_bundle_without_a_probe_cannot_be_verified(bundle: Bundle, tmp_path: Path) -> None:

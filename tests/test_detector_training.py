@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
-pytest.importorskip("faster_coco_eval", reason="evaluation needs faster-coco-eval: pip install transpose-sdk[train]")
+pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
 from trainers.detector.augmentation import compose  # noqa: E402
 from trainers.detector.config import DetectorConfig  # noqa: E402

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="evaluation belongs to training: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.evaluation import COCO_NUMBERS, annotated_boxes, coco_numbers, evaluate_boxes, image_reader
+from trainers.evaluation import annotated_boxes, evaluate_boxes, image_reader
 from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.coco import COCO_NUMBERS, coco_numbers
 from transpose_sdk.crops import apply_affine, boxes_to_centers_scales, crop_affines
 from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import COCO17

@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install t
 from trainers import recipe as recipe_module  # noqa: E402
 from trainers.batches import EpochBatches, epoch_order  # noqa: E402
 from trainers.image_cache import ImageCache, decode_image  # noqa: E402
-from trainers.persons import Persons, load_persons, read_annotations  # noqa: E402
+from trainers.persons import Persons, load_persons  # noqa: E402
 from trainers.recipe import Recipe, load_recipe  # noqa: E402
+from transpose_sdk.coco import read_annotations  # noqa: E402
 from transpose_sdk.errors import DataError  # noqa: E402
 from transpose_sdk.models import create_model  # noqa: E402
 from transpose_sdk.skeletons import COCO17  # noqa: E402

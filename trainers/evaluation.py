@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.coco import coco_numbers, read_annotations
 from transpose_sdk.errors import DataError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 from transpose_sdk.topdown import estimate_poses
 
 from .image_cache import decode_image
-from .persons import read_annotations
 
 if TYPE_CHECKING:
     from transpose_sdk.estimator import PoseEstimator
 
 HeatmapFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ImageReader = Callable[[str], NDArray[np.uint8]]
-
-PERSON = 1  # COCO's category
-COCO_NUMBERS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
-
-
-def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
-    """COCO's ten numbers.
-
-    Args:
-        ground_truth: Content of a COCO keypoint file.
-        results: COCO keypoint results.
-        skeleton: Tells the sigmas.
-
-    Returns:
-        `COCO_NUMBERS` by name.
-    """
-    if not results:
-        return dict.fromkeys(COCO_NUMBERS, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress on standard output
-        truth = COCO()
-        truth.dataset = _complete(ground_truth, len(skeleton))
-        truth.createIndex()
-        # With a box in it, a result's area would be the box's; COCO wants that of the joints' extent.
-        names = ("image_id", "keypoints", "score")
-        bare = [{"category_id": PERSON, **{name: row[name] for name in names}} for row in results]
-        evaluation = COCOeval(truth, truth.loadRes(bare), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(COCO_NUMBERS, (float(value) for value in evaluation.stats), strict=True))
-
-
-def _complete(ground_truth: dict[str, Any], keypoints: int) -> dict[str, Any]:
-    """A copy with one category and all that pycocotools asks for, which other files leave out; it writes into it."""
-    annotations = [
-        {
-            "id": number,
-            "iscrowd": 0,
-            "area": item["bbox"][2] * item["bbox"][3],
-            "keypoints": [0] * (3 * keypoints),
-            "num_keypoints": sum(visibility > 0 for visibility in item.get("keypoints", ())[2::3]),
-            **item,
-            "category_id": PERSON,
-        }
-        for number, item in enumerate(ground_truth["annotations"], 1)
-    ]
-    categories = [{"id": PERSON, "name": "person"}]
-    return {"info": {}, **ground_truth, "categories": categories, "annotations": annotations}
 
 
 def annotated_boxes(ground_truth: dict[str, Any]) -> dict[int, NDArray[np.float32]]:

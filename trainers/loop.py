@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from transpose_sdk.coco import read_annotations
 from transpose_sdk.errors import DataError
 from transpose_sdk.models import save_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
@@ -31,7 +32,7 @@ from transpose_sdk.skeletons import COCO17, Skeleton
 from .batches import Batch, EpochBatches
 from .evaluation import annotated_boxes, evaluate_boxes, image_reader
 from .image_cache import ImageCache
-from .persons import load_persons, read_annotations
+from .persons import load_persons
 from .recipe import Recipe, load_recipe
 from .run import Run, averaged_weights, start_run
 from .targets import heatmap_loss, heatmap_targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.coco import read_annotations
 from transpose_sdk.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -128,26 +128,3 @@ def _triples(item: dict[str, Any], name: str, keypoints: int, annotations: Path)
             f"give x, y and visibility of {keypoints} joints in one row"
         )
     return values.reshape(keypoints, 3)
-
-
-def read_annotations(path: Path) -> dict[str, Any]:
-    """Read a COCO file and check that it has images and annotations.
-
-    Raises:
-        DataError: It cannot be read or has another form.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}): give a COCO keypoint file") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}): give a COCO keypoint file") from None
-    if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
-        raise DataError(f"{path} has no images and annotations: give a COCO keypoint file")
-    for kind, names in (("images", ("id", "file_name")), ("annotations", ("image_id", "bbox"))):
-        for number, item in enumerate(content[kind]):
-            if missing := [name for name in names if name not in item]:
-                raise DataError(
-                    f"{path}: {kind}[{number}] has no {' and no '.join(missing)}: give a COCO keypoint file"
-                )
-    return content

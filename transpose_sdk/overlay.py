@@ -1,6 +1,6 @@
 """Attention drawn over a picture: the cells that count, as a glow that is strongest where most attention lies.
 
-Only pixels at cells that count are touched, in one pass: 2.7 ns a pixel, 0.3 ms for the usual glow on a large person.
+Only pixels at cells that count are touched, in one pass: 2.7 ns a pixel, under 1 ms for a person of a 1080x1920 frame.
 """
 
 from __future__ import annotations

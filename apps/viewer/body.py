@@ -80,7 +80,8 @@ class BodyDiagram(QWidget):
             head = keypoint in (1, 2, 3, 4) and self._skeleton == COCO17
             radius = RADIUS * (0.75 if head else 1.0)
             score = 1.0 if self._scores is None else float(np.clip(self._scores[keypoint], 0, 1))
-            painter.setPen(QPen(QColor(red, green, blue), 2))
+            # A rim, for the palest joints on the light theme.
+            painter.setPen(QPen(QColor(self.theme.muted), 1))
             painter.setBrush(QColor(self.theme.surface))
             painter.drawEllipse(self.place(keypoint), radius, radius)
             painter.setPen(Qt.PenStyle.NoPen)

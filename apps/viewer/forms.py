@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PyQt6.QtCore import QPointF, Qt, pyqtSignal
+from PyQt6.QtCore import QPoint, QPointF, QRectF, Qt, pyqtSignal
 from PyQt6.QtGui import QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QFrame, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
@@ -97,11 +97,34 @@ def choices(name: str, values: Sequence[str], editable: bool = False) -> StillCo
     return box
 
 
-def checkbox(text: str, hint: str) -> QCheckBox:
-    """A box to tick."""
-    box = QCheckBox(text)
-    box.setToolTip(hint)
-    return box
+class Switch(QCheckBox):
+    """A box to tick, drawn as a switch at the right end of its line."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.setToolTip(hint)
+        self.setMinimumHeight(24)
+
+    def hitButton(self, pos: QPoint) -> bool:  # noqa: N802 - Qt's name
+        """All of the line can be clicked."""
+        return self.rect().contains(pos)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
+        """Draw the text and the switch."""
+        painter, colors = QPainter(self), self.palette()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(colors.color(QPalette.ColorRole.WindowText))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self.text())
+        track = QRectF(self.width() - 35, (self.height() - 18) / 2, 34, 18)
+        on = self.isChecked()
+        role = QPalette.ColorRole.Highlight if on else QPalette.ColorRole.Mid
+        pen = QPen(colors.color(QPalette.ColorRole.WindowText), 1) if self.hasFocus() else QPen(Qt.PenStyle.NoPen)
+        painter.setPen(pen)
+        painter.setBrush(colors.color(role))
+        painter.drawRoundedRect(track, 9, 9)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(colors.color(QPalette.ColorRole.HighlightedText if on else QPalette.ColorRole.WindowText))
+        painter.drawEllipse(QPointF(track.right() - 9 if on else track.left() + 9, track.center().y()), 6, 6)
 
 
 def labelled(name: str, widget: QWidget) -> QWidget:

@@ -11,7 +11,7 @@ from PyQt6.QtWidgets import QFileDialog, QLabel, QPushButton, QScrollArea, QVBox
 from transpose_sdk.attention import Threshold
 from transpose_sdk.bundle import bundle_names
 
-from .forms import Amount, StillComboBox, checkbox, choices, heading, labelled, line
+from .forms import Amount, StillComboBox, Switch, choices, heading, labelled, line
 from .memory import Remembered
 from .settings import Look, Network, Streaming
 from .theme import CHOICES
@@ -109,7 +109,7 @@ class SettingsPanel(QScrollArea):
         self.precision.activated.connect(self._tell_network)
 
     def _add_streaming(self) -> None:
-        self.smooth = checkbox("Smooth the joints", "One-Euro filter for every joint of every track")
+        self.smooth = Switch("Smooth the joints", "One-Euro filter for every joint of every track")
         self.smooth.setChecked(self._streaming.smoothing is not None)
         self.smoothing = Amount("Cut-off at rest", 0.2, 5.0, 0.1, lambda value: f"{value:.1f} Hz")
         self.smoothing.setToolTip("Lower is steadier and lags more")
@@ -128,8 +128,8 @@ class SettingsPanel(QScrollArea):
         self.interval.changed.connect(self._tell_streaming)
 
     def _add_drawing(self) -> None:
-        self.skeletons = checkbox("Skeletons", "Draw the skeletons")
-        self.boxes = checkbox("Boxes and ids", "Draw the person boxes with the ids of the tracks")
+        self.skeletons = Switch("Skeletons", "Draw the skeletons")
+        self.boxes = Switch("Boxes and ids", "Draw the person boxes with the ids of the tracks")
         self.min_score = Amount("Show joints from score", 0.0, 1.0, 0.05, lambda value: f"{value:.2f}")
         self.threshold = Amount("Attention from", 0.5, 10.0, 0.5, lambda value: f"{value:g}× uniform")
         self.opacity = Amount("Strength of the glow", 0.1, 1.0, 0.05, lambda value: f"{100 * value:.0f} %")

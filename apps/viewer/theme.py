@@ -129,7 +129,8 @@ QMenu::item:disabled {{ color: {theme.muted}; }}
 QMenu::separator {{ height: 1px; background: {theme.border}; margin: 4px 8px; }}
 QTabWidget::tab-bar {{ left: 0; }}
 QTabBar {{ background: {theme.surface}; }}
-QTabBar::tab {{ background: {theme.surface}; padding: 9px 18px; color: {theme.muted}; border-bottom: 2px solid transparent; }}
+QTabBar::tab {{ background: {theme.surface}; color: {theme.muted}; padding: 9px 18px;
+  border-bottom: 2px solid transparent; }}
 QTabBar::tab:selected {{ color: {theme.text}; border-bottom-color: {theme.accent}; }}
 QTabWidget::pane {{ border: none; border-top: 1px solid {theme.border}; }}
 QSlider::groove:horizontal {{ height: 4px; background: {theme.border}; border-radius: 2px; }}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from transpose_sdk.errors import DataError
-
-logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)  # it reports every phase of every evaluation
 
 Find = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -52,13 +50,13 @@ def read_images(annotations: Path, folder: Path) -> tuple[COCO, list[tuple[int, 
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
-    images = []
+    images: list[tuple[int, NDArray[np.uint8]]] = []
     for entry in truth.dataset["images"]:
         image = cv2.imread(str(folder / entry["file_name"]), cv2.IMREAD_COLOR)
         if image is None:
             raise DataError(f"cannot read {folder / entry['file_name']}, which {annotations} names; check the folder.")
-        images.append((entry["id"], image))
-    return truth, images  # type: ignore[return-value]
+        images.append((entry["id"], np.asarray(image, np.uint8)))
+    return truth, images
 
 
 def evaluate(find: Find, truth: COCO, images: list[tuple[int, NDArray[np.uint8]]]) -> BoxScores:
@@ -80,7 +78,7 @@ def evaluate(find: Find, truth: COCO, images: list[tuple[int, NDArray[np.uint8]]
     if not detections:
         return BoxScores(0.0, 0.0, 0.0, 0.0, 1.0, milliseconds)
     with contextlib.redirect_stdout(io.StringIO()):
-        judge = COCOeval_faster(truth, truth.loadRes(detections), "bbox", extra_calc=True)
+        judge = COCOeval(truth, truth.loadRes(detections), "bbox")
         judge.params.imgIds = [image_id for image_id, _ in images]
         judge.evaluate()
         judge.accumulate()

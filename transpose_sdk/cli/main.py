@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("run", "find and pose the people in a video, image, folder, camera or stream"),
+    ("view", "show live poses and the attention behind them in a window"),
     ("explain", "draw what the joints of a person were inferred from"),
     ("train", "train a network by a recipe"),
     ("eval", "measure a bundle's average precision on annotated images"),

@@ -15,7 +15,7 @@ VARIANTS = {
     "tp_h_s": Variant("tp_h_s", "h", layers=4, d_model=64, ffn=128, heads=1, stem_width=32),
     "tp_h_a4": Variant("tp_h_a4", "h", layers=4, d_model=96, ffn=192, heads=1, stem_width=48),
     "tp_h_a6": Variant("tp_h_a6", "h", layers=6, d_model=96, ffn=192, heads=1, stem_width=48),
-    "tp_m": Variant("tp_m", "m", layers=3, d_model=128, ffn=256, heads=8, upsampling="deconv", dilation=1),
+    "tp_m": Variant("tp_m", "m", layers=3, d_model=128, ffn=256, heads=4, upsampling="deconv", dilation=1),
 }
 MODEL_NAMES = tuple(VARIANTS)
 
