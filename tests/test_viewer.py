@@ -480,7 +480,7 @@ def test_window_records_and_remembers(
 
     kept = memory.load(store)
     assert kept.network.precision == "fp32"
-    assert kept.streaming == Streaming(None, pytest.approx(0.3))
+    assert kept.streaming == Streaming(None, 0.3)
     assert (kept.look.mode, kept.theme, kept.recent) == ("heatmap", "light", [str(clip)])
 
 

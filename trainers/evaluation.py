@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.coco import coco_numbers, read_annotations
+from transpose_sdk.coco import coco_numbers, is_labelled, read_annotations
 from transpose_sdk.errors import DataError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
@@ -29,8 +29,7 @@ def annotated_boxes(ground_truth: dict[str, Any]) -> dict[int, NDArray[np.float3
     """Ground-truth boxes by image id, (N, 4), of the persons that have a labelled joint, as the paper evaluates."""
     boxes: dict[int, list[list[float]]] = {}
     for item in ground_truth["annotations"]:
-        labelled = any(visibility > 0 for visibility in item.get("keypoints", ())[2::3])
-        if labelled and not item.get("iscrowd") and min(item["bbox"][2:]) > 0:
+        if is_labelled(item):
             boxes.setdefault(item["image_id"], []).append(item["bbox"])
     return {image: np.asarray(rows, np.float32) for image, rows in boxes.items()}
 

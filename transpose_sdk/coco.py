@@ -43,7 +43,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
 def is_labelled(annotation: dict[str, Any]) -> bool:
     """Whether it is one person with an area and a labelled joint, which is what the paper evaluates."""
     joints = annotation.get("keypoints", ())
-    return not annotation.get("iscrowd") and max(joints[2::3], default=0) > 0 and min(annotation["bbox"][2:]) > 1
+    return not annotation.get("iscrowd") and max(joints[2::3], default=0) > 0 and min(annotation["bbox"][2:]) > 0
 
 
 def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:

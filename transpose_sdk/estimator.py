@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from transpose_sdk import decoding
 from transpose_sdk.attention import DependencyArea, affected_area, dependency_area
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundle import Bundle, open_bundle
+from transpose_sdk.closing import Closing
 from transpose_sdk.crops import check_boxes, check_image
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import InputError
@@ -26,7 +26,7 @@ DEFAULT_MODEL = "tp_m"
 AREAS: dict[str, Callable[..., DependencyArea]] = {"dependency": dependency_area, "affected": affected_area}
 
 
-class PoseEstimator:
+class PoseEstimator(Closing):
     """Finds people and their keypoints in single frames.
 
     Args:
@@ -169,11 +169,3 @@ class PoseEstimator:
         """Let go of the device."""
         self.backend.close()
         self.detector.close()
-
-    def __enter__(self) -> PoseEstimator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

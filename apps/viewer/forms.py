@@ -46,7 +46,7 @@ class Amount(QWidget):
     @property
     def value(self) -> float:
         """The number."""
-        return self._lowest + self._step * self.slider.value()
+        return round(self._lowest + self._step * self.slider.value(), 6)  # 0.1 + 2 * 0.1 is not quite 0.3
 
     def set_value(self, value: float) -> None:
         """Show a number without telling anybody."""

@@ -198,8 +198,8 @@ class SettingsPanel(QScrollArea):
             self._look,
             skeletons=self.skeletons.isChecked(),
             boxes=self.boxes.isChecked(),
-            min_score=min(1.0, self.min_score.value),
+            min_score=self.min_score.value,
             threshold=Threshold(self.threshold.value, relative=True),
-            opacity=min(1.0, self.opacity.value),
+            opacity=self.opacity.value,
         )
         self.look_changed.emit(self._look)

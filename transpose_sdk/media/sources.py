@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.closing import Closing
 from transpose_sdk.errors import InputError, SourceError
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, to_bgr
 from transpose_sdk.media.quiet import quiet_opencv
@@ -97,7 +97,7 @@ def _open_path(spec: str, frames: FrameRange, fps: float | None) -> Source:
     )
 
 
-class ImageSource:
+class ImageSource(Closing):
     """Image files in natural order of their names: frame_2 comes before frame_10.
 
     Attributes:
@@ -117,14 +117,6 @@ class ImageSource:
         self.size: tuple[int, int] | None = None
         self.live = False
 
-    def __enter__(self) -> ImageSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End an iteration at its next image."""
         self._closed = True
@@ -136,7 +128,7 @@ class ImageSource:
             yield SourceFrame(index, index * self._period, read_image(self.paths[index]))
 
 
-class ArraySource:
+class ArraySource(Closing):
     """Arrays, or (seconds, array) pairs, from any iterable, which may be endless."""
 
     def __init__(self, arrays: Iterable[object], frames: FrameRange, fps: float | None = None) -> None:
@@ -151,14 +143,6 @@ class ArraySource:
         self.frame_count = len(frames.of(len(arrays))) if isinstance(arrays, list | tuple | np.ndarray) else None
         self.size: tuple[int, int] | None = None
         self.live = False
-
-    def __enter__(self) -> ArraySource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End an iteration at its next array."""

@@ -7,11 +7,11 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from types import TracebackType
 
 import cv2
 import numpy as np
 
+from transpose_sdk.closing import Closing
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame
 from transpose_sdk.media.quiet import quiet_opencv
@@ -24,7 +24,7 @@ NETWORK_TIMEOUT_MS = 5000
 FIRST_RETRY, LAST_RETRY = 0.25, 8.0
 
 
-class CaptureSource:
+class CaptureSource(Closing):
     """A video file, a camera or a network stream; a live one that disappears is reopened.
 
     Frames before `start` and between strides are grabbed but not converted. Seeking is not used: on files of variable
@@ -76,14 +76,6 @@ class CaptureSource:
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.size = (width, height) if width > 0 and height > 0 else None
         self.reconnects = 0
-
-    def __enter__(self) -> CaptureSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the file or the device; an iteration in another thread ends at its next frame."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Literal, get_args
 
+from transpose_sdk.closing import Closing
 from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.sources import SourceSpec, open_source
@@ -20,7 +20,7 @@ from transpose_sdk.tracking import Tracker, Tracking
 Policy = Literal["latest", "every"]
 
 
-class PoseStream:
+class PoseStream(Closing):
     """Poses of all people on all frames of a source, tracked and smoothed, in the order of the frames.
 
         with PoseStream("clip.mp4", estimator) as stream:
@@ -80,11 +80,6 @@ class PoseStream:
     def __enter__(self) -> PoseStream:
         self._running()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Frame]:
         return self
