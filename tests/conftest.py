@@ -32,3 +32,32 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(model.final_layer.weight, std=0.01)
     folder = tmp_path_factory.mktemp("bundles") / "tiny.tpose"
     return export_bundle(model, folder, targets=("openvino", "onnx", "torch"))
+
+
+@pytest.fixture(scope="session")
+def trained_network(shared: Path) -> dict[str, str]:
+    """Options of the shipped network; TRANSPOSE_TEST_BUNDLE names another trained one."""
+    from transpose_sdk.bundle import bundle_names
+    from transpose_sdk.estimator import DEFAULT_MODEL
+
+    model = os.environ.get("TRANSPOSE_TEST_BUNDLE", DEFAULT_MODEL)
+    if model == DEFAULT_MODEL and model not in bundle_names("pose"):
+        pytest.skip("no trained network in transpose_sdk/assets (set TRANSPOSE_TEST_BUNDLE)")
+    detector = shared / "weights" / "detectors" / "rtmdet_nano.onnx"
+    return {"model": model, "device": "CPU", "detector": str(detector)}
+
+
+@pytest.fixture(scope="session")
+def people_clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 frames of two people, 544x960 px, slowed down to 20 fps."""
+    import cv2
+
+    from transpose_sdk.media.sources import open_source
+
+    path = tmp_path_factory.mktemp("clips") / "people.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (544, 960))
+    with open_source(str(shared / "media" / "two_people.mp4")) as source:
+        for frame in source:
+            writer.write(cv2.resize(frame.image, (544, 960)))
+    writer.release()
+    return path

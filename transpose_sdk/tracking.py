@@ -25,7 +25,8 @@ class Tracking:
     Attributes:
         duplicate: OKS above which the worse of two poses is dropped. Published is 0.9, for the score of a benchmark;
             here a person who is posed twice would get two ids.
-        birth_score: Person score from which an unknown pose starts a track.
+        birth_score: Person score from which an unknown pose starts a track. The detector has judged the box already; a
+            low score here only asks that some joints are there.
         keep_score: Person score from which a pose can carry on a track.
         confirm: Times a new track has to be seen, in a row, before it gets an id and is shown. The people on the very
             first frame need no confirmation.
@@ -38,8 +39,8 @@ class Tracking:
     """
 
     duplicate: float = 0.75
-    birth_score: float = 0.3
-    keep_score: float = 0.15
+    birth_score: float = 0.15
+    keep_score: float = 0.08
     confirm: int = 3
     similarity: float = 0.25
     lost_similarity: float = 0.2

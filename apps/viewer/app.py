@@ -12,6 +12,8 @@ from PyQt6.QtWidgets import QApplication
 from .window import MainWindow
 
 INTERRUPT_MS = 200
+# Seconds for which one of the worker's threads may keep the interpreter while the window waits for it.
+SWITCH_INTERVAL = 0.001
 
 
 def show(source: str | None = None, network: Mapping[str, str] | None = None) -> int:
@@ -24,6 +26,7 @@ def show(source: str | None = None, network: Mapping[str, str] | None = None) ->
     Returns:
         The exit code.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
     app = QApplication(sys.argv[:1])
     app.setApplicationName("TransPose viewer")
     app.setStyle("Fusion")

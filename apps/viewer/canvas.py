@@ -45,6 +45,7 @@ class Canvas(QWidget):
         super().__init__()
         self.setMinimumSize(320, 240)
         self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Picture")
         self.theme: Theme = DARK
         self.min_score = 0.2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,10 @@ class Remembered:
         """A source was opened; what it may say of a login is not kept."""
         if "@" not in spec:
             self.recent = [spec, *(other for other in self.recent if other != spec)][:RECENT]
+
+    def new_file(self, suffix: str) -> Path:
+        """A name for a recording or a screenshot of now."""
+        return Path(self.folder) / f"transpose_{datetime.now():%Y%m%d_%H%M%S}{suffix}"
 
 
 def load(store: QSettings) -> Remembered:

@@ -59,8 +59,8 @@ class SettingsPanel(QScrollArea):
         self.setWidget(page)
         self.show_network(self._network)
 
-    def show_network(self, network: Network, note: str = "") -> None:
-        """The network in use, after a change that worked or one that failed, and what is to be said of it."""
+    def show_network(self, network: Network, note: str | None = None) -> None:
+        """The network in use, after a change that worked or one that failed; a note of None stays as it is."""
         self._network = network
         lists = (
             (self.model, [*bundle_names("pose"), network.model, OTHER], network.model),
@@ -78,8 +78,8 @@ class SettingsPanel(QScrollArea):
             box.blockSignals(True)
             box.setCurrentText(current)
             box.blockSignals(False)
-        self._note.setText(note)
-        self._note.setVisible(bool(note))
+        if note is not None:
+            self._note.setText(note)
 
     def show_look(self, look: Look) -> None:
         """The look in use, where it was changed elsewhere."""

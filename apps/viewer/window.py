@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,7 @@ class MainWindow(QMainWindow):
         actions = self.actions_by_name
         self.parts = Workspace(actions, self.memory)
         self.setCentralWidget(self.parts)
+        self.parts.canvas.setFocus()  # not the first button
         if self.memory.geometry:
             self.restoreGeometry(QByteArray(self.memory.geometry))
         actions["panel"].setChecked(self.memory.panel)
@@ -106,7 +106,7 @@ class MainWindow(QMainWindow):
         self.parts.settings.streaming_changed.connect(self._use_streaming)
         self.parts.settings.look_changed.connect(self._use_look)
         self.parts.settings.theme_changed.connect(self._use_theme)
-        self.parts.settings.folder_changed.connect(self._use_folder)
+        self.parts.settings.folder_changed.connect(lambda folder: setattr(self.memory, "folder", folder))
 
     def _slots(self) -> dict[str, Any]:
         modes = {mode: lambda mode=mode: self._use_look(replace(self.memory.look, mode=mode)) for mode in MODES}
@@ -124,7 +124,7 @@ class MainWindow(QMainWindow):
             "skeletons": lambda: self._use_look(replace(self.memory.look, skeletons=not self.memory.look.skeletons)),
             "boxes": lambda: self._use_look(replace(self.memory.look, boxes=not self.memory.look.boxes)),
             "record": self._toggle_recording,
-            "screenshot": lambda: self.worker.screenshot(self._new_file(".png")),
+            "screenshot": lambda: self.worker.screenshot(self.memory.new_file(".png")),
             "theme": lambda: self.parts.settings.theme.setCurrentText("Light" if self.theme.name == "dark" else "Dark"),
             "panel": lambda: self.parts.panel.setVisible(self.actions_by_name["panel"].isChecked()),
             "settings": self._show_settings,
@@ -143,7 +143,6 @@ class MainWindow(QMainWindow):
         self.parts.canvas.show_view(view)
         self.parts.canvas.set_caption(caption(view, self._keypoint, self.memory.look.mode))
         self.parts.transport.show_view(view)
-        self.parts.inspector.show_view(view, self._keypoint)
         self.parts.stage.setCurrentWidget(self.parts.canvas)
 
     def _show_source(self, info: SourceInfo) -> None:
@@ -182,23 +181,25 @@ class MainWindow(QMainWindow):
         self._color_actions()
 
     def _sample(self) -> None:
+        """What need not change with every frame."""
         view = self.parts.canvas.view
+        fresh, self._fresh = self._fresh, False
+        if fresh:
+            self.parts.inspector.show_view(view, self._keypoint)
         if self.state == "playing" and view is not None:
             silent = self.worker.silent_for
-            self.parts.inspector.plots.add(
-                view.speed if self._fresh or silent < 1 else Speed(dropped=view.speed.dropped)
-            )
-            self._fresh = False
+            stalled = not fresh and silent > 1
+            self.parts.inspector.plots.add(Speed(dropped=view.speed.dropped) if stalled else view.speed)
             if self._info is not None and self._info.kind == "camera" and silent > SILENCE:
                 self.parts.canvas.set_caption(f"no picture from {self._info.name} for {silent:.0f} s; waiting for it")
 
     # What the user wants
 
     def _begin(self, what: str) -> None:
-        actions = self.actions_by_name
-        {"file": actions["open"].trigger, "camera": self.parts.header.open_menu, "network": actions["network"].trigger}[
-            what
-        ]()
+        if what == "camera":
+            self.parts.header.open_menu()
+        else:
+            self.actions_by_name[what].trigger()
 
     def _follow_clicked(self, person: int, keypoint: int) -> None:
         view = self.parts.canvas.view
@@ -243,10 +244,7 @@ class MainWindow(QMainWindow):
         if self._recording:
             self.worker.stop_recording()
         else:
-            self.worker.record(self._new_file(".mp4"))
-
-    def _new_file(self, suffix: str) -> Path:
-        return Path(self.memory.folder) / f"transpose_{datetime.now():%Y%m%d_%H%M%S}{suffix}"
+            self.worker.record(self.memory.new_file(".mp4"))
 
     def _show_settings(self) -> None:
         self.actions_by_name["panel"].setChecked(True)
@@ -263,9 +261,6 @@ class MainWindow(QMainWindow):
     def _use_streaming(self, streaming: Streaming) -> None:
         self.memory.streaming = streaming
         self.worker.use_streaming(streaming)
-
-    def _use_folder(self, folder: str) -> None:
-        self.memory.folder = folder
 
     def _use_theme(self, choice: str) -> None:
         self.memory.theme = choice

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+SYSTEM_PACKAGES = "libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose view`."""
@@ -18,10 +21,27 @@ def run(args: argparse.Namespace) -> int:
     """Open the window.
 
     Raises:
-        MissingDependencyError: PyQt6 is not installed.
+        MissingDependencyError: PyQt6, or a library of the system that Qt needs, is not installed.
+        InputError: There is no screen to open a window on.
     """
-    from transpose_sdk.cli.optional import import_extra
+    import os
+    import sys
 
-    app = import_extra("transpose_sdk.apps.viewer.app", "viewer")
+    from transpose_sdk.cli.optional import import_extra
+    from transpose_sdk.errors import InputError, MissingDependencyError
+
+    # Without a screen Qt ends the process instead of raising.
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in SCREENS):
+        raise InputError(
+            f"there is no screen ({', '.join(SCREENS)} are not set): use transpose run --save FILE instead"
+        )
+    try:
+        app = import_extra("transpose_sdk.apps.viewer.app", "viewer")
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Qt cannot be loaded ({error}): on Debian and Ubuntu, apt install {SYSTEM_PACKAGES}"
+        ) from error
     given = {name: getattr(args, name) for name in ("model", "device", "precision", "detector")}
     return int(app.show(args.source, {name: value for name, value in given.items() if value is not None}))

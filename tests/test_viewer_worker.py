@@ -1,0 +1,205 @@
+"""The viewer's worker, which knows no Qt, on a trained network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transpose_sdk.apps.viewer.events import View
+from transpose_sdk.apps.viewer.following import Following
+from transpose_sdk.apps.viewer.settings import MODES, Look, Network, Streaming
+from transpose_sdk.apps.viewer.worker import ViewerWorker
+from transpose_sdk.errors import SourceError
+from transpose_sdk.media.frames import SourceFrame
+
+WAIT = 60.0  # seconds; a busy machine compiles slowly
+
+
+class Events:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *values: self.told.append((name, values))
+
+    def last(self, name: str) -> Any:
+        """What it was told last by that name, None if nothing."""
+        return next((values[0] for told, values in reversed(self.told) if told == name), None)
+
+
+@pytest.fixture
+def worker() -> Iterator[ViewerWorker]:
+    before = set(threading.enumerate())
+    opened = ViewerWorker(Events())
+    opened.resize(640, 400)
+    yield opened
+    opened.close()
+    wait_for(lambda: set(threading.enumerate()) <= before, 5, "the threads to end")
+
+
+@pytest.fixture
+def network(trained_network: dict[str, str]) -> Network:
+    return Network(**trained_network)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = WAIT, what: str = "") -> Any:
+    """The condition's first true value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {seconds} s in vain for {what or condition}")
+
+
+def next_view(worker: ViewerWorker, fits: Callable[[View], object] = lambda _: True) -> View:
+    """The next view that fits."""
+
+    def fitting() -> View | None:
+        view = worker.take_view()
+        return view if view is not None and fits(view) else None
+
+    return wait_for(fitting, what="a view")
+
+
+def test_the_worker_knows_no_qt() -> None:
+    code = "import sys, transpose_sdk.apps.viewer.worker; sys.exit('PyQt6' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_worker_plays_follows_and_changes_while_it_runs(
+    worker: ViewerWorker, network: Network, people_clip: Path
+) -> None:
+    events: Any = worker._listener
+    worker.set_loop(True)
+    worker.use_network(network)
+    worker.open(str(people_clip))
+    view = next_view(worker, lambda view: len(view.poses))
+    assert view.image.shape[:2] == (400, 227)
+    assert view.poses.track_ids is not None
+    worker.follow(Following(9, int(view.poses.track_ids[0]), view.poses.boxes[0], True))
+    view = next_view(worker, lambda view: view.person is not None)
+    assert view.problem is None
+    for mode in MODES:
+        worker.use_look(Look(mode))
+        assert next_view(worker, lambda view: view.person is not None).problem is None
+    worker.use_streaming(Streaming(None, 0.3))  # numbers people anew; the one followed is found again by the place
+    time.sleep(0.5)
+    assert next_view(worker, lambda view: view.person is not None).following is not None
+    worker.use_network(replace(network, precision="fp32"))
+    wait_for(lambda: events.last("network_loaded") == replace(network, precision="fp32"), what="the network")
+    next_view(worker, lambda view: len(view.poses))
+    assert events.last("failed") is None
+
+
+def test_worker_draws_another_glow_for_another_mode(worker: ViewerWorker, network: Network, people_clip: Path) -> None:
+    worker.follow(Following(9))
+    worker.use_network(network)
+    worker.open(str(people_clip))
+    next_view(worker, lambda view: view.person is not None)
+    worker.pause()
+    time.sleep(1.0)
+    pictures = []
+    for mode in MODES:
+        while worker.take_view() is not None:
+            time.sleep(0.2)
+        worker.use_look(Look(mode))
+        pictures.append(next_view(worker).image)
+    for first in range(len(MODES)):
+        for second in range(first):
+            assert (pictures[first] != pictures[second]).any(), (MODES[first], MODES[second])
+
+
+def test_worker_steps_and_seeks(worker: ViewerWorker, network: Network, people_clip: Path) -> None:
+    events: Any = worker._listener
+    worker.use_network(network)
+    worker.open(str(people_clip))
+    next_view(worker)
+    worker.pause()
+    worker.seek(80)
+    next_view(worker, lambda view: view.index == 80)
+    assert events.last("state_changed") == "paused"
+    worker.step()
+    next_view(worker, lambda view: view.index == 81)
+    worker.play()
+    next_view(worker, lambda view: view.index == 99)  # the last frame is always shown
+    wait_for(lambda: events.last("state_changed") == "ended")
+    worker.play()
+    next_view(worker, lambda view: view.index < 50)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (lambda worker: worker.open("/no/such/clip.mp4"), "no file or folder"),
+        (lambda worker: worker.use_network(Network("/no/such.tpose", "CPU")), "no pose bundle"),
+        (lambda worker: worker.screenshot(Path("shot.png")), "no picture yet"),
+        (lambda worker: worker.record(Path("clip.mp4")), "nothing to record"),
+    ],
+)
+def test_what_fails_is_told_and_the_worker_lives_on(
+    worker: ViewerWorker, command: Callable[[ViewerWorker], None], said: str
+) -> None:
+    events: Any = worker._listener
+    for _ in range(2):
+        events.told.clear()
+        command(worker)
+        assert said in wait_for(lambda: events.last("failed"))
+
+
+def test_a_network_that_fails_leaves_the_one_before(
+    worker: ViewerWorker, network: Network, people_clip: Path, tmp_path: Path
+) -> None:
+    events: Any = worker._listener
+    damaged = tmp_path / "damaged.tpose"
+    damaged.mkdir()
+    (damaged / "bundle.json").write_text("{}")
+    worker.set_loop(True)
+    worker.use_network(network)
+    worker.open(str(people_clip))
+    next_view(worker)
+    worker.use_network(replace(network, model=str(damaged)))
+    assert "damaged.tpose" in wait_for(lambda: events.last("failed"))
+    next_view(worker)
+    next_view(worker)
+
+
+class VanishingCamera:
+    """A live source that is lost after some frames."""
+
+    name, kind, fps, frame_count, size, live = "camera 0", "camera", 30.0, None, (64, 48), True
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index in range(5):
+            yield SourceFrame(index, index / 30, np.zeros((48, 64, 3), np.uint8))
+        raise SourceError("camera 0 disappeared: check its cable")
+
+    def __enter__(self) -> VanishingCamera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_camera_that_goes_away_is_told(worker: ViewerWorker, network: Network, people_clip: Path) -> None:
+    events: Any = worker._listener
+    worker.use_network(network)
+    worker.open(VanishingCamera())
+    assert "disappeared" in wait_for(lambda: events.last("failed"))
+    wait_for(lambda: events.last("state_changed") == "ended")
+    worker.open(str(people_clip))
+    next_view(worker, lambda view: view.image.shape[1] == 227)
