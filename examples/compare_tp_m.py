@@ -4,7 +4,7 @@
 
 Every candidate sees the same crops in the same order and a whole cosine schedule, so that their losses on the last
 third compare, although the AP of so short a training is small. Times are of OpenVINO graphs of 256x192 at batch 1 on
-one thread, taken in turns within one run. Prints a Markdown table.
+one thread, taken in turns within one run; then of the first candidate at other sizes. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "head of 64 channels": {"head_channels": 64},
 }
 EPOCHS = 3
+SIZES = ((128, 96), (192, 144), (256, 192))
 
 
 def train_candidate(options: dict[str, Any], folder: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -47,25 +48,26 @@ def train_candidate(options: dict[str, Any], folder: Path, args: argparse.Namesp
     return json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
 
 
-def compile_candidate(options: dict[str, Any], precision: str) -> ov.CompiledModel:
-    """The deployed graph of a candidate at 256x192, on one CPU thread."""
+def compile_candidate(options: dict[str, Any], precision: str, size: tuple[int, int] = (256, 192)) -> ov.CompiledModel:
+    """The deployed graph of a candidate at an input size (height, width), on one CPU thread."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        export_onnx(create_model("tp_m", **options), path)
+        export_onnx(create_model("tp_m", input_size=size, **options), path)
         model = ov.Core().read_model(path)
-    model.reshape([1, 256, 192, 3])
+    model.reshape([1, *size, 3])
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
     return ov.Core().compile_model(model, "CPU", hints)
 
 
 def milliseconds(graphs: dict[str, ov.CompiledModel], rounds: int = 30) -> dict[str, float]:
     """Median time of one inference of each graph, taken in turns."""
-    crop = np.random.default_rng(0).integers(0, 256, (1, 256, 192, 3)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    crops = {name: rng.integers(0, 256, graph.input().shape).astype(np.uint8) for name, graph in graphs.items()}
     times: dict[str, list[float]] = {name: [] for name in graphs}
     for _ in range(rounds):
         for name, graph in graphs.items():
             start = time.perf_counter()
-            graph(crop)
+            graph(crops[name])
             times[name].append(1e3 * (time.perf_counter() - start))
     return {name: float(np.median(values)) for name, values in times.items()}
 
@@ -93,6 +95,12 @@ def main() -> None:
             f"| {name} | {parameters / 1e6:.2f} M | {1e4 * record['loss']:.2f}e-4 | {record['AP']:.3f} | "
             f"{times['f32'][name]:.1f} | {times['bf16'][name]:.1f} |"
         )
+    rows += ["", "| input size | ms FP32 | ms BF16 |", "|---|---|---|"]
+    sized = {
+        hint: milliseconds({f"{h}x{w}": compile_candidate(BASE, hint, (h, w)) for h, w in SIZES})
+        for hint in ("f32", "bf16")
+    }
+    rows += [f"| {size} | {sized['f32'][size]:.1f} | {sized['bf16'][size]:.1f} |" for size in sized["f32"]]
     sys.stdout.write("\n".join(rows) + "\n")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import BackendError
 
@@ -18,7 +18,7 @@ PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 LARGEST_BATCH = 16
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(WorkerBackend):
     """A bundle's ONNX graph, run by ONNX Runtime.
 
     Args:
@@ -58,27 +58,11 @@ class OnnxRuntimeBackend:
                 f"{self.device} cannot run {graph.path} ({_first_line(error)}): use device='CPU', or export it again"
             ) from error
         check_providers(self._session.get_providers(), provider, first=True)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="transpose-onnxruntime")
+        super().__init__()
         self._input = self._session.get_inputs()[0].name
         self._outputs = {output.name: output.shape for output in self._session.get_outputs()}
         self.has_attention = {"queries", "keys"} <= set(self._outputs)
         self.infer(np.zeros((1, *self.input_size, 3), np.uint8))
-
-    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
-        """Run the network and wait; see `submit`."""
-        return self.submit(crops, attention).result()
-
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Outputs]:
-        """Run the network.
-
-        Args:
-            crops: (N, H, W, 3) uint8 BGR; must not change before the result is there.
-            attention: Whether to give queries and keys, if the graph has them.
-
-        Returns:
-            The answer; its `result` raises BackendError where the device failed.
-        """
-        return self._worker.submit(self._run, crops, attention)
 
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
         wanted = ["heatmaps", "queries", "keys"] if attention and self.has_attention else ["heatmaps"]
@@ -92,10 +76,6 @@ class OnnxRuntimeBackend:
             except Exception as error:  # as above
                 raise BackendError(f"{self.device} failed ({_first_line(error)}): try device='CPU'") from error
         return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-    def close(self) -> None:
-        """Wait for what is in flight."""
-        self._worker.shutdown()
 
 
 def check_providers(providers: list[str], wanted: str, first: bool = False) -> None:

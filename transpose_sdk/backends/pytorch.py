@@ -6,7 +6,6 @@ The weights are those of the bundle's checkpoint.safetensors, which holds tensor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transpose_sdk.backends.fixed_batches import SIZES, FixedBatches
 from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import BackendError
 from transpose_sdk.models import TransPose, load_checkpoint
@@ -26,7 +26,7 @@ GRAPH = "torch"
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
-class TorchBackend:
+class TorchBackend(WorkerBackend):
     """A bundle's checkpoint, run by PyTorch.
 
     Args:
@@ -74,29 +74,12 @@ class TorchBackend:
                 f"{self.device} cannot run {bundle.name} in {self.precision} ({_first_line(error)}): "
                 "free its memory, or use device='CPU'"
             ) from error
-        # One thread for the device, so that calls from several wait for each other and not for it.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="transpose-torch")
+        super().__init__()
 
     @property
     def batches(self) -> tuple[int, ...]:
         """Batch sizes that are ready."""
         return self._batches.sizes
-
-    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
-        """Run the network and wait; see `submit`."""
-        return self.submit(crops, attention).result()
-
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Outputs]:
-        """Run the network.
-
-        Args:
-            crops: (N, H, W, 3) uint8 BGR; must not change before the result is there.
-            attention: Whether to give queries and keys.
-
-        Returns:
-            The answer; its `result` raises BackendError where the device failed.
-        """
-        return self._worker.submit(self._run, crops, attention)
 
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
         try:
@@ -104,10 +87,6 @@ class TorchBackend:
                 return Outputs(*self._batches(crops, 3 if attention else 1))
         except RuntimeError as error:
             raise BackendError(f"{self.device} failed ({_first_line(error)}): open the estimator again") from error
-
-    def close(self) -> None:
-        """Wait for what is in flight."""
-        self._worker.shutdown()
 
 
 class _DeviceNetwork(nn.Module):

@@ -12,7 +12,6 @@ import logging
 import os
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from transpose_sdk.backends.fixed_batches import FixedBatches
 from transpose_sdk.backends.half import cast_pixels, to_half
 from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.backends.pytorch import find_torch_device
+from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.bundle import Bundle, Graph, file_digest
 from transpose_sdk.errors import BackendError
 
@@ -39,7 +39,7 @@ DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release
 log = logging.getLogger(__name__)
 
 
-class TensorRTBackend:
+class TensorRTBackend(WorkerBackend):
     """A bundle's ONNX graph, built by TensorRT.
 
     Args:
@@ -81,38 +81,18 @@ class TensorRTBackend:
                 self._batches = FixedBatches(self._engine.run, batches, self.input_size, place)
             except RuntimeError as error:
                 raise BackendError(f"{self.device} cannot run {bundle.name} ({error}): free its memory") from error
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="transpose-tensorrt")
+        super().__init__()
 
     @property
     def batches(self) -> tuple[int, ...]:
         """Batch sizes that are ready."""
         return self._batches.sizes
 
-    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
-        """Run the network and wait; see `submit`."""
-        return self.submit(crops, attention).result()
-
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Outputs]:
-        """Run the network.
-
-        Args:
-            crops: (N, H, W, 3) uint8 BGR; must not change before the result is there.
-            attention: Whether to give queries and keys, if the graph has them.
-
-        Returns:
-            The answer; its `result` raises BackendError where the device failed.
-        """
-        return self._worker.submit(self._run, crops, attention and self.has_attention)
-
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
         try:
             return Outputs(*self._batches(crops, 3 if attention else 1))
         except RuntimeError as error:
             raise BackendError(f"{self.device} failed ({error}): open the estimator again") from error
-
-    def close(self) -> None:
-        """Wait for what is in flight."""
-        self._worker.shutdown()
 
 
 class _Engine:
