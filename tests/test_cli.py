@@ -34,11 +34,12 @@ def shipped() -> None:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Twelve frames of noise, 160x120 px at 10 fps."""
+    """Twelve frames of a drawn person who fills them, 144x192 px at 10 fps."""
     path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
-    for picture in np.random.default_rng(0).integers(0, 255, (12, 120, 160, 3), np.uint8):
-        writer.write(picture)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (144, 192))
+    probe = np.load(ROOT / "transpose_sdk" / "assets" / "tp_m.tpose" / "probe.npz")
+    for _ in range(12):
+        writer.write(cv2.resize(probe["crops"][0], (144, 192)))
     writer.release()
     return path
 
@@ -171,7 +172,7 @@ def test_run_writes_every_output(clip: Path, capfd: pytest.CaptureFixture[str]) 
     assert len((out / "mot.txt").read_text().splitlines()) == people
     assert len(list((out / "openpose").glob("clip_*_keypoints.json"))) == 4
     frames = list(open_source(out / "video.mp4"))
-    assert [frame.image.shape for frame in frames] == [(120, 160, 3)] * 4
+    assert [frame.image.shape for frame in frames] == [(192, 144, 3)] * 4
 
 
 @pytest.mark.usefixtures("shipped")
