@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
+from transpose_sdk.closing import Closing
 from transpose_sdk.media.frames import Source, SourceFrame
 
 STILL_TIME = 1.0  # seconds that each of several images is shown
@@ -108,7 +108,7 @@ class Playback:
             return frame
 
 
-class Segment:
+class Segment(Closing):
     """The part of a playback that one stream gets, as a live source: whoever is slow misses frames."""
 
     kind = "camera"
@@ -120,14 +120,6 @@ class Segment:
         self._ended = False
         source = playback.source
         self.name, self.fps, self.size = source.name, source.fps, source.size
-
-    def __enter__(self) -> Segment:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the segment, not the source."""

@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.backends.worker import WorkerBackend
+from transpose_sdk.backends.worker import WorkerBackend, first_line
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import BackendError
 
@@ -55,7 +55,7 @@ class OnnxRuntimeBackend(WorkerBackend):
             self._session = ort.InferenceSession(str(graph.path), options, providers=[choice])
         except Exception as error:  # its errors have no common base but Exception
             raise BackendError(
-                f"{self.device} cannot run {graph.path} ({_first_line(error)}): use device='CPU', or export it again"
+                f"{self.device} cannot run {graph.path} ({first_line(error)}): use device='CPU', or export it again"
             ) from error
         check_providers(self._session.get_providers(), provider, first=True)
         super().__init__()
@@ -74,7 +74,7 @@ class OnnxRuntimeBackend(WorkerBackend):
             try:
                 parts.append(self._session.run(wanted, {self._input: crops[start : start + step]}))
             except Exception as error:  # as above
-                raise BackendError(f"{self.device} failed ({_first_line(error)}): try device='CPU'") from error
+                raise BackendError(f"{self.device} failed ({first_line(error)}): try device='CPU'") from error
         return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -91,7 +91,3 @@ def check_providers(providers: list[str], wanted: str, first: bool = False) -> N
     remedy = "pip install onnxruntime-gpu with the CUDA and cuDNN it names, or use device='onnxruntime:cpu'"
     state = "runs" if first else "has"
     raise BackendError(f"ONNX Runtime {ort.__version__} {state} {', '.join(providers)}, not {wanted}: {remedy}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transpose_sdk.backends.fixed_batches import SIZES, FixedBatches
 from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.backends.worker import WorkerBackend
+from transpose_sdk.backends.worker import WorkerBackend, first_line
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import BackendError
 from transpose_sdk.models import TransPose, load_checkpoint
@@ -71,7 +71,7 @@ class TorchBackend(WorkerBackend):
                 self._batches = FixedBatches(network, batches, self.input_size, place)
         except RuntimeError as error:
             raise BackendError(
-                f"{self.device} cannot run {bundle.name} in {self.precision} ({_first_line(error)}): "
+                f"{self.device} cannot run {bundle.name} in {self.precision} ({first_line(error)}): "
                 "free its memory, or use device='CPU'"
             ) from error
         super().__init__()
@@ -86,7 +86,7 @@ class TorchBackend(WorkerBackend):
             with torch.inference_mode():
                 return Outputs(*self._batches(crops, 3 if attention else 1))
         except RuntimeError as error:
-            raise BackendError(f"{self.device} failed ({_first_line(error)}): open the estimator again") from error
+            raise BackendError(f"{self.device} failed ({first_line(error)}): open the estimator again") from error
 
 
 class _DeviceNetwork(nn.Module):
@@ -146,7 +146,3 @@ def find_torch_device(device: str) -> torch.device:
     if int(index or 0) >= torch.cuda.device_count():
         raise BackendError(f"{name} is not on this machine: it has CUDA:0 to CUDA:{torch.cuda.device_count() - 1}")
     return torch.device("cuda", int(index or 0))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
