@@ -15,6 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.backends.worker import WorkerBackend, first_line
+from transpose_sdk.errors import BackendError
+
 SIZES = (1, 2, 4, 8, 16)
 WARM_UPS = 3  # cuDNN and cuBLAS choose their kernels in the first runs, which must not happen while recording
 
@@ -125,3 +129,32 @@ def split(count: int, sizes: Sequence[int]) -> list[int]:
     parts = [sizes[-1]] * (count // sizes[-1])
     rest = count % sizes[-1]
     return parts + ([next(size for size in sizes if size >= rest)] if rest else [])
+
+
+class FixedBatchBackend(WorkerBackend):
+    """What the runtimes share that run padded batches on a GPU.
+
+    Attributes:
+        device: Where it runs, such as "CUDA:0".
+        requests: One: a GPU is busiest with one large batch.
+    """
+
+    device: str
+    requests = 1
+
+    def __init__(self, batches: FixedBatches) -> None:
+        """Args: batches: The network at its batch sizes; the outputs are heatmaps, queries and keys."""
+        super().__init__()
+        self._batches = batches
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Batch sizes that are ready."""
+        return self._batches.sizes
+
+    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
+        try:
+            with torch.inference_mode():
+                return Outputs(*self._batches(crops, 3 if attention else 1))
+        except RuntimeError as error:
+            raise BackendError(f"{self.device} failed ({first_line(error)}): open the estimator again") from error

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from transpose_sdk.backends.fixed_batches import SIZES, FixedBatches
-from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.backends.worker import WorkerBackend, first_line
+from transpose_sdk.backends.fixed_batches import SIZES, FixedBatchBackend, FixedBatches
+from transpose_sdk.backends.worker import first_line
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import BackendError
 from transpose_sdk.models import TransPose, load_checkpoint
@@ -26,7 +23,7 @@ GRAPH = "torch"
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 
 
-class TorchBackend(WorkerBackend):
+class TorchBackend(FixedBatchBackend):
     """A bundle's checkpoint, run by PyTorch.
 
     Args:
@@ -42,7 +39,6 @@ class TorchBackend(WorkerBackend):
     """
 
     name = "torch"
-    requests = 1
 
     def __init__(
         self,
@@ -68,25 +64,13 @@ class TorchBackend(WorkerBackend):
                 torch.cuda.device(place) if place.type == "cuda" else nullcontext(),
                 torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
             ):
-                self._batches = FixedBatches(network, batches, self.input_size, place)
+                fixed = FixedBatches(network, batches, self.input_size, place)
         except RuntimeError as error:
             raise BackendError(
                 f"{self.device} cannot run {bundle.name} in {self.precision} ({first_line(error)}): "
                 "free its memory, or use device='CPU'"
             ) from error
-        super().__init__()
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """Batch sizes that are ready."""
-        return self._batches.sizes
-
-    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
-        try:
-            with torch.inference_mode():
-                return Outputs(*self._batches(crops, 3 if attention else 1))
-        except RuntimeError as error:
-            raise BackendError(f"{self.device} failed ({first_line(error)}): open the estimator again") from error
+        super().__init__(fixed)
 
 
 class _DeviceNetwork(nn.Module):

@@ -15,18 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import tensorrt as trt
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from transpose_sdk.backends.fixed_batches import FixedBatches
+from transpose_sdk.backends.fixed_batches import FixedBatchBackend, FixedBatches
 from transpose_sdk.backends.half import cast_pixels, to_half
-from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.backends.pytorch import find_torch_device
-from transpose_sdk.backends.worker import WorkerBackend
+from transpose_sdk.backends.worker import first_line
 from transpose_sdk.bundle import Bundle, Graph, file_digest
 from transpose_sdk.errors import BackendError
 
@@ -39,7 +36,7 @@ DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release
 log = logging.getLogger(__name__)
 
 
-class TensorRTBackend(WorkerBackend):
+class TensorRTBackend(FixedBatchBackend):
     """A bundle's ONNX graph, built by TensorRT.
 
     Args:
@@ -55,7 +52,6 @@ class TensorRTBackend(WorkerBackend):
     """
 
     name = "tensorrt"
-    requests = 1
 
     def __init__(
         self,
@@ -78,21 +74,12 @@ class TensorRTBackend(WorkerBackend):
             self._engine = _Engine(bundle, graph, self.precision, place, tuple(sorted(batches)), cache)
             self.has_attention = set(NAMES) <= set(self._engine.outputs)
             try:
-                self._batches = FixedBatches(self._engine.run, batches, self.input_size, place)
+                fixed = FixedBatches(self._engine.run, batches, self.input_size, place)
             except RuntimeError as error:
-                raise BackendError(f"{self.device} cannot run {bundle.name} ({error}): free its memory") from error
-        super().__init__()
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """Batch sizes that are ready."""
-        return self._batches.sizes
-
-    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
-        try:
-            return Outputs(*self._batches(crops, 3 if attention else 1))
-        except RuntimeError as error:
-            raise BackendError(f"{self.device} failed ({error}): open the estimator again") from error
+                raise BackendError(
+                    f"{self.device} cannot run {bundle.name} ({first_line(error)}): free its memory"
+                ) from error
+        super().__init__(fixed)
 
 
 class _Engine:
