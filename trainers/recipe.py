@@ -11,6 +11,8 @@ import yaml
 
 from transpose_sdk.errors import DataError
 
+from .datasets import DataSet, data_sets
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -20,9 +22,12 @@ class Recipe:
         model: Name of a network for `transpose_sdk.models.create_model`.
         variant: Options of `create_model` that differ from the named network's.
         input_size: (height, width) of the crop in px.
-        train_annotations: COCO keypoint file, relative to the data folder.
+        skeleton: What the network's joints are: coco17, mpii16, lsp14, a YAML file relative to the data folder, or a
+            COCO file whose category tells; see `trainers.skeleton_file`.
+        train_annotations: COCO or MPII file, relative to the data folder; see `trainers.datasets`.
         train_images: Folder of its images, relative to the data folder.
-        val_annotations: The same for evaluation.
+        datasets: Several sets in the place of `train_annotations` and `train_images`; see `trainers.datasets`.
+        val_annotations: The file for evaluation: COCO (average precision) or MPII (PCKh).
         val_images: The same for evaluation.
         source_weights: Share of a person of each source (the images' field `source`) when persons are drawn with
             replacement; empty means every person once an epoch.
@@ -55,8 +60,10 @@ class Recipe:
     model: str
     input_size: tuple[int, int] = (256, 192)
     variant: dict[str, Any] = field(default_factory=dict)
+    skeleton: str = "coco17"
     train_annotations: str = "annotations/person_keypoints_train2017.json"
     train_images: str = "train2017"
+    datasets: tuple[DataSet, ...] = ()
     val_annotations: str = "annotations/person_keypoints_val2017.json"
     val_images: str = "val2017"
     source_weights: dict[str, float] = field(default_factory=dict)
@@ -96,6 +103,8 @@ class Recipe:
             raise DataError(f"epochs {self.epochs} and batch_size {self.batch_size} must both be at least 1")
         if self.source_weights and self.samples_per_epoch <= 0:
             raise DataError("source_weights draw persons with replacement: say how many an epoch in samples_per_epoch")
+        if len({item.weight for item in self.datasets}) > 1 and self.samples_per_epoch <= 0:
+            raise DataError("weights of datasets draw persons with replacement: say how many in samples_per_epoch")
 
     @staticmethod
     def from_dict(values: dict[str, Any], origin: str = "recipe") -> Recipe:
@@ -141,6 +150,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "tuple[int, int]": _size,
     "tuple[str, ...]": lambda value: (value,) if isinstance(value, str) else tuple(map(str, value)),
+    "tuple[DataSet, ...]": data_sets,
     "dict[str, float]": lambda value: {str(key): float(number) for key, number in value.items()},
     "dict[str, Any]": lambda value: dict(value.items()),
 }
