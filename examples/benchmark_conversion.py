@@ -1,9 +1,10 @@
 """Time one crop in eager PyTorch, OpenVINO (FP32, FP16, INT8) and ONNX Runtime, side by side, and write a table.
 
-    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--rounds 40] [--out docs/conversion.md]
+    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles tp_m] [--rounds 40] [--out FILE.md]
 
-Speed does not depend on the weights, so networks with fresh weights are timed. Every round times each runtime once, in
-turn, so that whatever else the machine does hits all of them; a time is the median of the rounds, and a ratio the
+Speed does not depend on the weights, so networks are timed with fresh weights, quantized as a whole; bundles are timed
+as they ship, with the layers in higher precision that the accuracy gate gave back. Every round times each runtime once,
+in turn, so that whatever else the machine does hits all of them; a time is the median of the rounds, and a ratio the
 median of the rounds' own ratios.
 """
 
@@ -26,13 +27,15 @@ import onnxruntime
 import openvino as ov
 import torch
 
+from transpose_sdk.bundle import Bundle, open_bundle
 from transpose_sdk.convert.figures import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
-from transpose_sdk.models import TransPose, create_model
+from transpose_sdk.models import TransPose, create_model, load_checkpoint
 
 EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 graph"
 INT8, INT8_FP32 = "OpenVINO INT8", "OpenVINO INT8, rest in FP32"
 NO_ATTENTION = "OpenVINO FP32 without Q and K"
+ORT_FP32, ORT_INT8 = "ONNX Runtime FP32", "ONNX Runtime INT8 (QDQ)"
 CALIBRATION = 4  # crops; where the ranges lie makes no difference to the speed
 # What has to be at least so many times as fast as what.
 TARGETS = {
@@ -46,54 +49,73 @@ TARGETS = {
 Runs = dict[str, Callable[[], object]]
 
 
-def prepare(model: TransPose, folder: Path, threads: int) -> Runs:
-    """One call for each runtime, all on the same crop.
-
-    Args:
-        model: The network.
-        folder: For its graphs.
-        threads: CPU threads of every runtime.
-    """
-    crop = drawn_people(1, model.input_size)
+def quantized_network(model: TransPose, folder: Path, threads: int) -> Runs:
+    """Calls of a network that is converted and quantized as a whole; see `calls`."""
     export_onnx(model, folder / "model.onnx")
     graph = ov.convert_model(folder / "model.onnx")
-    bare = ov.convert_model(folder / "model.onnx")
-    for result in bare.get_results()[1:]:
-        bare.remove_result(result)
     nncf.set_log_level(logging.ERROR)
     crops = drawn_people(CALIBRATION, model.input_size)
     data = nncf.Dataset([one[None] for one in crops])
     with contextlib.redirect_stdout(sys.stderr):  # progress bars
         int8 = nncf.quantize(graph, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=CALIBRATION)
     ov.save_model(graph, folder / "fp16.xml", compress_to_fp16=True)
+    ov.save_model(int8, folder / "int8.xml", compress_to_fp16=True)
+    onnx = {ORT_FP32: folder / "model.onnx"}
+    return calls(model, {"fp16": folder / "fp16.xml", "int8": folder / "int8.xml"}, onnx, threads)
 
-    def openvino(source: ov.Model | Path, hint: str | None) -> Callable[[], object]:
-        core = ov.Core()
-        opened = core.read_model(source) if isinstance(source, Path) else source
-        opened.reshape([1, *model.input_size, 3])
+
+def shipped_bundle(bundle: Bundle, threads: int) -> Runs:
+    """Calls of a bundle's own graphs; see `calls`."""
+    model = load_checkpoint(bundle.graph("torch").path)
+    paths = {name: bundle.graph(name).path for name in bundle.graphs}
+    openvino = {name: path for name, path in paths.items() if name in ("fp16", "int8")}
+    onnx = {runtime: paths[name] for runtime, name in ((ORT_FP32, "onnx"), (ORT_INT8, "onnx_int8")) if name in paths}
+    return calls(model, openvino, onnx, threads)
+
+
+def calls(model: TransPose, openvino: dict[str, Path], onnx: dict[str, Path], threads: int) -> Runs:
+    """One call for each runtime, all on the same crop.
+
+    Args:
+        model: The network.
+        openvino: Its graphs, "fp16" and, where there is one, "int8".
+        onnx: Its ONNX graphs by the name of the row.
+        threads: CPU threads of every runtime.
+    """
+    crop = drawn_people(1, model.input_size)
+    core = ov.Core()
+
+    def compiled(path: Path, hint: str | None, attention: bool = True) -> Callable[[], object]:
+        graph = core.read_model(path)
+        for result in graph.get_results()[1:] if not attention else ():
+            graph.remove_result(result)
+        graph.reshape([1, *model.input_size, 3])
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(threads)}
-        compiled = core.compile_model(opened, "CPU", options | ({"INFERENCE_PRECISION_HINT": hint} if hint else {}))
-        request, tensor = compiled.create_infer_request(), ov.Tensor(crop, shared_memory=True)
+        options |= {"INFERENCE_PRECISION_HINT": hint} if hint else {}
+        request = core.compile_model(graph, "CPU", options).create_infer_request()
+        tensor = ov.Tensor(crop, shared_memory=True)
         return lambda: request.infer({0: tensor}, share_outputs=True)
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    def session(path: Path) -> Callable[[], object]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return lambda: opened.run(None, {"crops": crop})
+
     network, images = DeployedNetwork(model), torch.from_numpy(crop)
 
     def eager() -> object:
         with torch.inference_mode():
             return network(images)
 
-    return {
-        EAGER: eager,
-        "ONNX Runtime FP32": lambda: session.run(None, {"crops": crop}),
-        NO_ATTENTION: openvino(bare, "f32"),
-        FP32: openvino(graph, "f32"),
-        DEFAULT: openvino(folder / "fp16.xml", None),
-        INT8_FP32: openvino(int8.clone(), "f32"),
-        INT8: openvino(int8, None),
-    }
+    runs: Runs = {EAGER: eager} | {name: session(path) for name, path in onnx.items()}
+    runs[NO_ATTENTION] = compiled(openvino["fp16"], "f32", attention=False)
+    runs[FP32] = compiled(openvino["fp16"], "f32")
+    runs[DEFAULT] = compiled(openvino["fp16"], None)
+    if "int8" in openvino:
+        runs[INT8_FP32] = compiled(openvino["int8"], "f32")
+        runs[INT8] = compiled(openvino["int8"], None)
+    return runs
 
 
 def measure(runs: Runs, rounds: int) -> dict[str, list[float]]:
@@ -116,7 +138,7 @@ def ratio(seconds: dict[str, list[float]], fast: str, slow: str) -> float:
 
 
 def table(name: str, input_size: tuple[int, int], seconds: dict[str, list[float]]) -> str:
-    """A network's section, in Markdown."""
+    """A network's or bundle's section, in Markdown."""
     lines = [f"## {name}, {input_size[0]} x {input_size[1]}, one crop", ""]
     lines += ["| runtime | median, ms | lowest, ms | times as fast as eager |", "|---|---|---|---|"]
     for runtime, times in seconds.items():
@@ -124,6 +146,8 @@ def table(name: str, input_size: tuple[int, int], seconds: dict[str, list[float]
         lines.append(f"| {runtime} | {np.median(times) * 1e3:.2f} | {min(times) * 1e3:.2f} | {speed:.2f} |")
     lines += ["", "| compared | measured | wanted |", "|---|---|---|"]
     for (fast, slow), wanted in TARGETS.items():
+        if fast not in seconds:
+            continue
         measured = ratio(seconds, fast, slow)
         if slow == NO_ATTENTION:
             lines.append(f"| cost of the outputs Q and K | {1 / measured - 1:+.1%} | at most +5 % |")
@@ -155,7 +179,8 @@ Every graph takes uint8 and gives heatmaps, Q and K unless it says otherwise.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["tp_r_a4", "tp_m"], help="networks (default: %(default)s)")
+    parser.add_argument("--models", nargs="*", default=["tp_r_a4", "tp_m"], help="networks (default: %(default)s)")
+    parser.add_argument("--bundles", nargs="*", default=["tp_m"], help="names or folders (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=40, help="timed calls of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="Markdown file to write; standard output gets the table anyway")
@@ -165,8 +190,12 @@ def main() -> None:
     for name in options.models:
         model = create_model(name).eval()
         with tempfile.TemporaryDirectory() as folder:
-            seconds = measure(prepare(model, Path(folder), options.threads), options.rounds)
-        text += table(name, model.input_size, seconds) + "\n"
+            seconds = measure(quantized_network(model, Path(folder), options.threads), options.rounds)
+        text += table(f"{name}, fresh weights", model.input_size, seconds) + "\n"
+    for spec in options.bundles:
+        bundle = open_bundle(spec, "pose")
+        seconds = measure(shipped_bundle(bundle, options.threads), options.rounds)
+        text += table(f"the bundle {bundle.name}", bundle.input_size, seconds) + "\n"
     sys.stdout.write(text)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
