@@ -74,8 +74,8 @@ def _row(entry: Installed) -> tuple[str, str, str, str, str]:
 def _accuracy(description: Any) -> str:
     """AP in a few words: measured on the bundle if it was, else published."""
     measured = description.get("accuracy")
-    if isinstance(measured, dict) and isinstance(measured.get("ap"), int | float):
-        return f"AP {measured['ap']:.3f} measured"
+    if isinstance(measured, dict) and isinstance(measured.get("AP"), int | float):
+        return f"AP {100 * measured['AP']:.1f} measured"
     published = description.get("published")
     return f"AP {published['ap_gt_boxes']} published" if isinstance(published, dict) else "-"
 
