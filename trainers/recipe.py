@@ -34,6 +34,10 @@ class Recipe:
         min_agreement: By source: persons whose human labels agree less than this with the teacher's are left out.
         teacher_weight: Target weight of a teacher's keypoint where no human labelled the joint, times its score.
         teacher_min_score: Teacher's keypoints below it are masked.
+        teacher: A checkpoint, or a bundle's name or folder, whose network teaches during training; see
+            `trainers.teacher`.
+        teacher_heatmaps: Share of the loss that is the distance to the teacher's heatmaps; the labels have the rest.
+        teacher_joints: As `teacher_weight`, for what the teacher's network finds in the very crop.
         samples_per_epoch: Persons an epoch when drawn with `source_weights`.
         epochs: Length of the run and of its cosine schedule.
         batch_size: Persons a step.
@@ -46,7 +50,9 @@ class Recipe:
         clip_norm: Largest norm of the gradient; 0 for no clipping.
         ema: Decay of the averaged weights that are evaluated and shipped; 0 for none.
         frozen: Modules (prefixes of their names) kept as initialised, batch statistics too.
-        precision: "fp32" (published) or "bf16": the network under autocast; loss and weights stay in float32.
+        precision: "fp32" (published), "bf16" or "fp16": the network under autocast; loss and weights stay in float32.
+        compile: Whether torch.compile makes kernels for the network; the first step then takes minutes.
+        device_augmentation: Whether crops are warped on the network's device, and not by the loader's processes.
         sigma: Of the target Gaussian, in heatmap px.
         half_body: Probability of a half-body crop.
         scale: Deviation, and largest change, of the scale.
@@ -70,6 +76,9 @@ class Recipe:
     min_agreement: dict[str, float] = field(default_factory=dict)
     teacher_weight: float = 0.0
     teacher_min_score: float = 0.3
+    teacher: str = ""
+    teacher_heatmaps: float = 0.0
+    teacher_joints: float = 0.0
     samples_per_epoch: int = 0
     epochs: int = 230
     batch_size: int = 24
@@ -83,6 +92,8 @@ class Recipe:
     ema: float = 0.0
     frozen: tuple[str, ...] = ()
     precision: str = "fp32"
+    compile: bool = False
+    device_augmentation: bool = False
     sigma: float = 2.0
     half_body: float = 0.3
     scale: float = 0.35
@@ -97,8 +108,15 @@ class Recipe:
             raise DataError(f"optimizer {self.optimizer!r} is unknown: use adam or adamw")
         if self.schedule not in ("epoch", "step"):
             raise DataError(f"schedule {self.schedule!r} is unknown: use epoch or step")
-        if self.precision not in ("fp32", "bf16"):
-            raise DataError(f"precision {self.precision!r} is unknown: use fp32 or bf16")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise DataError(f"precision {self.precision!r} is unknown: use fp32, bf16 or fp16")
+        if bool(self.teacher) != (self.teacher_heatmaps > 0 or self.teacher_joints > 0):
+            raise DataError(
+                f"teacher {self.teacher!r} with teacher_heatmaps {self.teacher_heatmaps} and teacher_joints "
+                f"{self.teacher_joints}: name a teacher and say with one of these numbers how much it counts, or neither"
+            )
+        if not 0 <= self.teacher_heatmaps <= 1:
+            raise DataError(f"teacher_heatmaps is a share of the loss, and {self.teacher_heatmaps} not within 0..1")
         if self.epochs < 1 or self.batch_size < 1:
             raise DataError(f"epochs {self.epochs} and batch_size {self.batch_size} must both be at least 1")
         if self.source_weights and self.samples_per_epoch <= 0:
@@ -139,6 +157,12 @@ def _integer(value: Any) -> int:
     return int(value)
 
 
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(value)
+    return value
+
+
 def _size(value: Any) -> tuple[int, int]:
     height, width = value
     return _integer(height), _integer(width)
@@ -147,6 +171,7 @@ def _size(value: Any) -> tuple[int, int]:
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "str": str,
     "int": _integer,
+    "bool": _boolean,
     "float": float,
     "tuple[int, int]": _size,
     "tuple[str, ...]": lambda value: (value,) if isinstance(value, str) else tuple(map(str, value)),
