@@ -130,6 +130,7 @@ def marked(tmp_path: Path) -> tuple[Persons, ImageCache]:
         joints=joints[None],
         weights=np.ones((1, 17), np.float32),
         sources=np.array([""]),
+        shares=np.ones(1),
     )
     return persons, ImageCache(tmp_path, persons.file_names, tmp_path / "cache")
 

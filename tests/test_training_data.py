@@ -262,6 +262,7 @@ def some_persons(sources: list[str]) -> Persons:
         joints=np.tile(np.arange(34, dtype=np.float32).reshape(17, 2), (count, 1, 1)),
         weights=np.ones((count, 17), np.float32),
         sources=np.array(sources),
+        shares=np.ones(count),
     )
 
 

@@ -20,7 +20,7 @@ from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import Skeleton
 
 from .augmentation import random_view
-from .image_cache import ImageCache
+from .image_cache import ImageCache, ImageFolder
 from .persons import Persons
 from .recipe import Recipe
 
@@ -57,7 +57,7 @@ class EpochBatches(Dataset[Batch]):
     def __init__(
         self,
         persons: Persons,
-        images: ImageCache,
+        images: ImageCache | ImageFolder,
         skeleton: Skeleton,
         recipe: Recipe,
         epoch: int,
@@ -108,11 +108,13 @@ class EpochBatches(Dataset[Batch]):
 
 
 def epoch_order(persons: Persons, recipe: Recipe, epoch: int) -> NDArray[np.int64]:
-    """Indices of the persons of an epoch: shuffled, or drawn with replacement by the weights of their sources."""
+    """Indices of the persons of an epoch: shuffled, or drawn with replacement by the weights of sets and sources."""
     rng = np.random.default_rng((recipe.seed, epoch))
-    if not recipe.source_weights:
+    if not recipe.source_weights and (persons.shares == persons.shares[0]).all():
         return rng.permutation(len(persons))
-    share = np.array([recipe.source_weights.get(source, 0.0) for source in persons.sources])
+    share = persons.shares.copy()
+    if recipe.source_weights:
+        share *= [recipe.source_weights.get(source, 0.0) for source in persons.sources]
     if not share.sum() > 0:
         raise DataError(
             f"source_weights names {sorted(recipe.source_weights)} and so gives no person a share: "

@@ -1,6 +1,7 @@
 """Training images, decoded once into one file of raw pixels that every later run maps into memory.
 
 Decoding costs 2-4 ms an image, a warp from decoded pixels 0.1 ms: without the cache a small network waits for its data.
+Where the disk is too small for the pixels (COCO train2017 takes 52 GB), images are decoded whenever they are needed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,29 @@ from transpose_sdk.errors import DataError
 logger = logging.getLogger(__name__)
 
 CHUNK = 256  # images decoded ahead of the disk, so that a slow disk does not fill the memory
+LARGEST_SHARE = 0.8  # of the free disk that a cache may take
+
+
+def open_images(folder: Path, file_names: Sequence[str], cache_folder: Path) -> ImageCache | ImageFolder:
+    """The images of a training set, from the cache or, where that does not fit the disk, from their files.
+
+    Args:
+        folder: The images' folder.
+        file_names: Paths relative to `folder`.
+        cache_folder: Where the cache is kept.
+
+    Raises:
+        DataError: No image could be decoded.
+    """
+    try:
+        return ImageCache(folder, file_names, cache_folder)
+    except _NoRoomError as error:
+        logger.info("%s: images are decoded when they are needed, which takes more CPU", error)
+        return ImageFolder(folder, file_names, cache_folder)
+
+
+class _NoRoomError(Exception):
+    """The decoded pixels would fill the disk."""
 
 
 class ImageCache:
@@ -33,6 +58,7 @@ class ImageCache:
         cache_folder: Where the decoded pixels are kept (3 bytes a pixel of the whole set).
 
     Attributes:
+        sizes: (number of images, 2) height and width; 0 where an image could not be decoded.
         readable: (number of images,) bool; an image that could not be decoded is empty, (0, 0, 3).
 
     Raises:
@@ -40,26 +66,88 @@ class ImageCache:
     """
 
     def __init__(self, folder: Path, file_names: Sequence[str], cache_folder: Path) -> None:
-        digest = hashlib.sha256("\n".join([str(folder.resolve()), *file_names]).encode()).hexdigest()[:16]
-        pixels, index = cache_folder / f"images-{digest}.bin", cache_folder / f"images-{digest}.json"
-        if not _is_current(index, folder, file_names):
+        index = _index_file(folder, file_names, cache_folder)
+        pixels = index.with_suffix(".bin")
+        if not (pixels.exists() and _is_current(index, folder, file_names)):
             cache_folder.mkdir(parents=True, exist_ok=True)
             _decode_all(folder, file_names, pixels, index)
-        self._shapes: list[tuple[int, int]] = [tuple(shape) for shape in json.loads(index.read_text())]
-        sizes = [3 * height * width for height, width in self._shapes]
-        self._offsets = np.concatenate(([0], np.cumsum(sizes)))
+        self.sizes = _read_sizes(index)
+        self.readable = _readable(self.sizes, file_names)
+        self._offsets = np.concatenate(([0], np.cumsum(3 * self.sizes.prod(axis=1))))
         self._pixels = np.memmap(pixels, dtype=np.uint8, mode="r", shape=(int(self._offsets[-1]),))
-        self.readable = np.asarray(sizes) > 0
-        if unreadable := [name for name, size in zip(file_names, sizes, strict=True) if not size]:
-            logger.warning("%d images could not be read, the first is %s", len(unreadable), unreadable[0])
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self.sizes)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """Image as (H, W, 3) uint8 BGR, a view into the cache."""
         start, stop = self._offsets[index], self._offsets[index + 1]
-        return self._pixels[start:stop].reshape(*self._shapes[index], 3)
+        return self._pixels[start:stop].reshape(*self.sizes[index], 3)
+
+
+class ImageFolder:
+    """The same access to images that are decoded anew each time; every one is tried once, before training.
+
+    Args:
+        folder: The images' folder.
+        file_names: Paths relative to `folder`.
+        cache_folder: Where the sizes of the images are kept.
+
+    Attributes:
+        sizes: As of `ImageCache`.
+        readable: As of `ImageCache`.
+
+    Raises:
+        DataError: No image could be decoded.
+    """
+
+    def __init__(self, folder: Path, file_names: Sequence[str], cache_folder: Path) -> None:
+        self._paths = [folder / name for name in file_names]
+        index = _index_file(folder, file_names, cache_folder).with_suffix(".sizes.json")
+        if not _is_current(index, folder, file_names):
+            cache_folder.mkdir(parents=True, exist_ok=True)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                shapes = list(pool.map(lambda path: decode_image(path).shape[:2], self._paths))
+            _check_any(shapes, folder)
+            index.write_text(json.dumps(shapes))
+        self.sizes = _read_sizes(index)
+        self.readable = _readable(self.sizes, file_names)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Image as (H, W, 3) uint8 BGR.
+
+        Raises:
+            DataError: It could be read when the run started, and now it cannot.
+        """
+        image = decode_image(self._paths[index])
+        if not image.size:
+            raise DataError(f"{self._paths[index]} was there when the run started: bring it back, and go on")
+        return image
+
+
+def _index_file(folder: Path, file_names: Sequence[str], cache_folder: Path) -> Path:
+    digest = hashlib.sha256("\n".join([str(folder.resolve()), *file_names]).encode()).hexdigest()[:16]
+    return cache_folder / f"images-{digest}.json"
+
+
+def _read_sizes(index: Path) -> NDArray[np.int64]:
+    return np.array(json.loads(index.read_text()), np.int64).reshape(-1, 2)
+
+
+def _readable(sizes: NDArray[np.int64], file_names: Sequence[str]) -> NDArray[np.bool_]:
+    readable = sizes.prod(axis=1) > 0
+    if not readable.all():
+        first = file_names[int(np.argmin(readable))]
+        logger.warning("%d images could not be read, the first is %s", (~readable).sum(), first)
+    return readable
+
+
+def _check_any(shapes: Sequence[tuple[int, ...]], folder: Path) -> None:
+    if not any(height * width for height, width in shapes):
+        raise DataError(f"none of the {len(shapes)} images could be read from {folder}: give the images' folder")
 
 
 def _is_current(index: Path, folder: Path, file_names: Sequence[str]) -> bool:
@@ -81,8 +169,10 @@ def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Pa
                 for image in pool.map(lambda name: decode_image(folder / name), file_names[start : start + CHUNK]):
                     shapes.append((image.shape[0], image.shape[1]))
                     file.write(image.tobytes())
-        if not any(height * width for height, width in shapes):
-            raise DataError(f"none of the {len(shapes)} images could be read from {folder}: give the images' folder")
+                needed = file.tell() * len(file_names) / len(shapes) - file.tell()
+                if needed > LARGEST_SHARE * shutil.disk_usage(pixels.parent).free:
+                    raise _NoRoomError(f"decoded images would take {needed / 1e9:.0f} GB more in {pixels.parent}")
+        _check_any(shapes, folder)
         index.unlink(missing_ok=True)
         partial.replace(pixels)
     finally:

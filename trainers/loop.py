@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,15 @@ from transpose_sdk.coco import read_annotations
 from transpose_sdk.errors import DataError
 from transpose_sdk.models import save_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
-from transpose_sdk.skeletons import COCO17, Skeleton
+from transpose_sdk.skeletons import Skeleton
 
 from .batches import Batch, EpochBatches
 from .evaluation import annotated_boxes, evaluate_boxes, image_reader
-from .image_cache import ImageCache
-from .persons import load_persons
 from .recipe import Recipe, load_recipe
 from .run import Run, averaged_weights, start_run
+from .skeleton_file import load_skeleton
 from .targets import heatmap_loss, heatmap_targets
+from .training_set import load_training_set
 
 logger = logging.getLogger(__name__)
 
@@ -203,18 +204,10 @@ def train(
         CheckpointError: `init` or the state in `folder` does not fit the network.
         DataError: The data cannot be trained or evaluated on, or the loss is not finite.
     """
-    skeleton = COCO17
+    skeleton = load_skeleton(recipe.skeleton, data)
     truth = validation_set(recipe, data)
-    persons = load_persons(
-        data / recipe.train_annotations,
-        keypoints=len(skeleton),
-        teacher_weight=recipe.teacher_weight,
-        teacher_min_score=recipe.teacher_min_score,
-        min_agreement=recipe.min_agreement,
-    )
-    images = ImageCache(data / recipe.train_images, persons.file_names, cache or data / "cache")
-    persons = persons.subset(images.readable[persons.image_index])
-    run = start_run(recipe, folder, init, torch.device(device))
+    persons, images = load_training_set(recipe, data, skeleton, cache)
+    run = start_run(recipe, folder, init, torch.device(device), len(skeleton))
     logger.info("%d persons, %d epochs", len(persons), recipe.epochs)
     while run.epoch < recipe.epochs:
         steps = len(EpochBatches(persons, images, skeleton, recipe, run.epoch))
@@ -229,7 +222,8 @@ def train(
         if result["AP"] > run.best:
             run.best = result["AP"]
             with averaged_weights(run):
-                facts = {"epoch": run.epoch, "AP": round(run.best, 4), "seconds": round(run.seconds)}
+                facts: dict[str, Any] = {"epoch": run.epoch, "AP": round(run.best, 4), "seconds": round(run.seconds)}
+                facts["skeleton"] = asdict(skeleton)
                 save_checkpoint(run.model, run.folder / "best.safetensors", facts)
         run.save()
         samples = run.epoch * steps * recipe.batch_size

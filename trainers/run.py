@@ -92,7 +92,7 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
 
-def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.device) -> Run:
+def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.device, keypoints: int = 17) -> Run:
     """Build the network and its optimizer, and resume if the folder holds a state.
 
     Args:
@@ -100,6 +100,7 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
         folder: Where it writes.
         init: Checkpoint of the same network, or weights of its stem; None for fresh weights.
         device: Where to train.
+        keypoints: Heatmaps of the network.
 
     Raises:
         CheckpointError: The folder holds a run of another network, or `init` does not fit.
@@ -107,7 +108,7 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    model = create_model(recipe.model, input_size=recipe.input_size, **recipe.variant)
+    model = create_model(recipe.model, **{"keypoints": keypoints, "input_size": recipe.input_size, **recipe.variant})
     if init:
         initialise(model, init)
     names = [name for name, _ in model.named_parameters()]

@@ -23,12 +23,29 @@ def read_annotations(path: Path) -> dict[str, Any]:
     Raises:
         DataError: It cannot be read or has another form.
     """
+    return checked_annotations(read_json(path), path)
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
-        content = json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}): give a COCO keypoint file") from None
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}): give a COCO keypoint file") from None
+
+
+def checked_annotations(content: Any, path: Path) -> dict[str, Any]:
+    """The content of a COCO file, if it has images and annotations.
+
+    Raises:
+        DataError: It has another form.
+    """
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
         raise DataError(f"{path} has no images and annotations: give a COCO keypoint file")
     for kind, names in (("images", ("id", "file_name")), ("annotations", ("image_id", "bbox"))):

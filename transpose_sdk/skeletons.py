@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +67,34 @@ class Skeleton:
         raise InputError(f"no keypoint {keypoint!r} in skeleton {self.name!r}: use one of {', '.join(self.names)}")
 
 
+def joint_places(
+    wanted: Skeleton, given: Skeleton, joints: Mapping[str | int, str | int] | None = None
+) -> NDArray[np.intp]:
+    """Where a skeleton's joints stand in another one.
+
+    Args:
+        wanted: Skeleton of K joints.
+        given: The other one.
+        joints: A wanted joint to a given one, each by name or by index; None pairs those of equal names.
+
+    Returns:
+        Shape (K,): the index in `given` of every wanted joint, -1 where it has none.
+
+    Raises:
+        InputError: `joints` names one that is not there, or the skeletons have no joint in common.
+    """
+    pairs = joints or {name: name for name in wanted.names if name in given.names}
+    if not pairs:
+        raise InputError(
+            f"skeletons {wanted.name!r} and {given.name!r} have no joint of the same name: give a mapping from "
+            f"{', '.join(wanted.names)} to {', '.join(given.names)}"
+        )
+    places = np.full(len(wanted), -1)
+    for own, other in pairs.items():
+        places[wanted.index(own)] = given.index(other)
+    return places
+
+
 COCO17 = Skeleton(
     name="coco17",
     names=(
@@ -100,4 +129,20 @@ MPII16 = Skeleton(
     upper_body=tuple(range(7, 16)),
 )  # fmt: skip
 
-SKELETONS = {skeleton.name: skeleton for skeleton in (COCO17, MPII16)}
+LSP14 = Skeleton(
+    name="lsp14",
+    names=(
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
+        "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
+    ),
+    edges=(
+        (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 12), (9, 12), (9, 10), (10, 11), (12, 13), (2, 8),
+        (3, 9),
+    ),
+    flip_pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)),
+    # As MPII16's: LSP publishes no sigmas either.
+    sigmas=(.089, .087, .107, .107, .087, .089, .062, .072, .079, .079, .072, .062, .079, .035),
+    upper_body=tuple(range(6, 14)),
+)  # fmt: skip
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (COCO17, MPII16, LSP14)}
