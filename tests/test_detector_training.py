@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from trainers.detector.config import DetectorConfig  # noqa: E402
 from trainers.detector.data import TrainingSet, prefetch, read_labels  # noqa: E402
 from trainers.detector.evaluation import evaluate, read_images  # noqa: E402
 from trainers.detector.export import export  # noqa: E402
-from trainers.detector.loop import Run, learning_rate, network_input, train, train_step  # noqa: E402
+from trainers.detector.loop import Run, build_model, learning_rate, network_input, train, train_step  # noqa: E402
 from trainers.detector.targets import Labels, assign, box_giou, cell_boxes, cell_grid  # noqa: E402
 from transpose_sdk.detectors import open_detector  # noqa: E402
 from transpose_sdk.detectors.cells import decode_cells  # noqa: E402
@@ -231,7 +232,13 @@ def test_train_export_and_open(data: DetectorConfig, tmp_path: Path) -> None:
         boxes, scores = detector(np.zeros((*shape, 3), np.uint8))
         assert len(boxes) == len(scores) > 0
         assert (boxes[:, 2] <= shape[1]).all() and (boxes[:, 3] <= shape[0]).all()
+    weights = tmp_path / "person.tpose" / "checkpoint.safetensors"
+    next_model = build_model(replace(data, init=str(weights)))
+    trained = torch.load(checkpoint, weights_only=True)["average"]
+    assert all(torch.equal(value, trained[name]) for name, value in next_model.state_dict().items())
     (tmp_path / "other.pt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"other\.pt"):
+        build_model(replace(data, init=str(tmp_path / "other.pt")))
     with pytest.raises(CheckpointError, match=r"other\.pt"):
         export(tmp_path / "other.pt", tmp_path / "x.tpose", Path(data.annotations), tmp_path)
 

@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         ("val-annotations", "COCO-format file to evaluate on"),
         ("val-images", "its folder"),
         ("stem", "ImageNet weights of the stem, safetensors"),
+        ("init", "weights of a whole detector to go on from, such as person.tpose/checkpoint.safetensors"),
         ("output", "folder of checkpoints and logs"),
     ):
         train.add_argument(f"--{name}", help=text)

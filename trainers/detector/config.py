@@ -20,6 +20,7 @@ class DetectorConfig:
         val_annotations: COCO-format file to evaluate on, or "" for no evaluation.
         val_images: Its folder.
         stem: Safetensors file with ImageNet weights of features.0..10, or "" to start from noise.
+        init: Safetensors file with a whole detector's weights to go on from, such as a bundle's; or "".
         output: Folder of checkpoints and logs.
         source_weights: How often an image of a source is drawn, as a share of all draws; "negatives" is one of them.
         steps: Optimizer steps of the whole run; ignored when `minutes` is given.
@@ -46,6 +47,7 @@ class DetectorConfig:
     val_annotations: str = ""
     val_images: str = ""
     stem: str = ""
+    init: str = ""
     output: str = "work/detector"
     source_weights: tuple[tuple[str, float], ...] = (
         ("coco", 0.03),

@@ -10,6 +10,7 @@ from typing import Any
 
 import openvino as ov
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from transpose_sdk.bundle import write_bundle
@@ -23,6 +24,7 @@ from .evaluation import evaluate, read_images
 from .loop import INPUT_SIZE
 
 _GRAPH = "model_fp16.xml"
+_WEIGHTS = "checkpoint.safetensors"  # to go on from
 _DATA = (
     "COCO train2017 persons (annotations CC BY 4.0, images under their Flickr terms), LSP and LSP-Extended (research; "
     "Johnson and Everingham 2010, 2011), Basque pelota (none stated), clothing-co-parsing (Apache-2.0 repository), "
@@ -82,6 +84,7 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
     with tempfile.TemporaryDirectory() as temporary:
         graph = Path(temporary) / _GRAPH
         ov.save_model(trace(network), graph, compress_to_fp16=True)
+        save_file(network.state_dict(), graph.with_name(_WEIGHTS))
         detector = PersonDetector("person", graph, input_size=INPUT_SIZE, device="CPU", score_threshold=0.05)
         scores = evaluate(detector, truth, images)
         detector.close()
@@ -90,7 +93,7 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
             "name": "person",
             "input_size": list(INPUT_SIZE),
             "score_threshold": round(scores.best_threshold, 2),
-            "graphs": {"fp16": {"path": _GRAPH}},
+            "graphs": {"fp16": {"path": _GRAPH}, "torch": {"path": _WEIGHTS}},
             "licence": "MIT for the network and the weights; the training data has its own terms",
             "training_data": _DATA,
             "training": {

@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from transpose_sdk.detectors.cells import decode_cells
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.detectors.nms import non_maximum_suppression
+from transpose_sdk.errors import CheckpointError
 from transpose_sdk.models.person_detector import PersonDetector
 from transpose_sdk.models.preprocessing import Preprocessing
 
@@ -48,14 +50,39 @@ def network_input(images: NDArray[np.uint8]) -> Tensor:
 
 
 def build_model(config: DetectorConfig) -> PersonDetector:
-    """A new network with the pretrained stem."""
+    """A network with the pretrained stem, or with all the weights of an earlier run.
+
+    Raises:
+        CheckpointError: `init` holds another network.
+    """
     torch.manual_seed(config.seed)
     model = PersonDetector()
+    if config.init:
+        load_weights(model, Path(config.init))
     if config.stem:
         stem = load_file(config.stem)
         model.features.load_state_dict({name.removeprefix("features."): value for name, value in stem.items()})
     model.features[: config.frozen_blocks].requires_grad_(False)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_weights(model: PersonDetector, path: Path) -> None:
+    """Load a whole detector's weights.
+
+    Args:
+        model: The network, changed in place.
+        path: Safetensors file.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds another network.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a detector's weights ({type(error).__name__}): give the checkpoint.safetensors of a "
+            "detector's bundle"
+        ) from error
 
 
 def build_optimizer(model: PersonDetector, config: DetectorConfig) -> torch.optim.AdamW:
