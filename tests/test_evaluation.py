@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="evaluation belongs to training: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.evaluation import annotated_boxes, evaluate_boxes, image_reader
+from trainers.benchmark import Benchmark
+from trainers.evaluation import evaluate_boxes, image_reader
 from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.coco import COCO_NUMBERS, coco_numbers
 from transpose_sdk.crops import apply_affine, boxes_to_centers_scales, crop_affines
@@ -68,7 +69,7 @@ def test_perfect_heatmaps_reach_full_precision(tmp_path: Path) -> None:
         persons = [next(people) for _ in crops]
         return render(np.stack([in_heatmap(person["bbox"], joints_of(person)) for person in persons]))
 
-    numbers = evaluate_boxes(infer, truth, image_reader(tmp_path / "val"), COCO17, SIZE)
+    numbers = evaluate_boxes(infer, Benchmark(truth, COCO17), image_reader(tmp_path / "val"), SIZE)
     assert tuple(numbers) == COCO_NUMBERS
     assert numbers["AP"] > 0.99
     assert numbers["AR"] > 0.99
@@ -146,8 +147,7 @@ def test_crowds_and_unlabelled_persons_are_left_out() -> None:
     flat = {**copy.deepcopy(medium), "id": 5, "bbox": [5.0, 5.0, 0.0, 10.0]}
     without = {name: value for name, value in medium.items() if name not in ("keypoints", "num_keypoints")}
     truth["annotations"] += [crowd, unlabelled, flat, {**without, "id": 6}]
-    boxes = annotated_boxes(truth)
-    np.testing.assert_allclose(boxes[7], np.float32([large["bbox"], medium["bbox"]]))
+    assert Benchmark(truth, COCO17).people == {7: [large, medium]}
     # and they are no people to be missed
     truth["annotations"].remove(flat)
     assert coco_numbers(truth, [result(large, 0.9), result(medium, 0.8)], COCO17)["AP"] == pytest.approx(1)

@@ -1,8 +1,9 @@
-"""Average precision by object keypoint similarity, as COCO defines it, of anything that turns crops into heatmaps."""
+"""A network's answers to a benchmark, and its score: average precision, PCKh or PCK."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,101 +11,138 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.coco import coco_numbers, is_labelled, read_annotations
+from transpose_sdk.coco import coco_numbers, read_json
 from transpose_sdk.errors import DataError
 from transpose_sdk.poses import Poses
-from transpose_sdk.skeletons import Skeleton
-from transpose_sdk.topdown import estimate_poses
+from transpose_sdk.topdown import estimate_poses, without_duplicates
 
+from .benchmark import Benchmark
 from .image_cache import decode_image
+from .pairs import Answer, correct_shares, pair_up
 
 if TYPE_CHECKING:
     from transpose_sdk.estimator import PoseEstimator
 
+logger = logging.getLogger(__name__)
+
 HeatmapFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ImageReader = Callable[[str], NDArray[np.uint8]]
-
-
-def annotated_boxes(ground_truth: dict[str, Any]) -> dict[int, NDArray[np.float32]]:
-    """Ground-truth boxes by image id, (N, 4), of the persons that have a labelled joint, as the paper evaluates."""
-    boxes: dict[int, list[list[float]]] = {}
-    for item in ground_truth["annotations"]:
-        if is_labelled(item):
-            boxes.setdefault(item["image_id"], []).append(item["bbox"])
-    return {image: np.asarray(rows, np.float32) for image, rows in boxes.items()}
+# Maps an image, (N, 4) boxes and (N,) box scores to N poses.
+PoseFunction = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], Poses]
 
 
 def evaluate_boxes(
-    infer: HeatmapFunction,
-    ground_truth: dict[str, Any],
-    read_image: ImageReader,
-    skeleton: Skeleton,
-    input_size: tuple[int, int],
+    infer: HeatmapFunction, benchmark: Benchmark, read_image: ImageReader, input_size: tuple[int, int]
 ) -> dict[str, float]:
-    """COCO's ten numbers with ground-truth boxes, of a network in training.
+    """The score of a network in training, with annotated boxes.
 
     Args:
         infer: Maps (N, H, W, 3) uint8 BGR crops to raw heatmaps (N, K, h, w).
-        ground_truth: Content of a COCO keypoint file.
+        benchmark: The people.
         read_image: Gives the (H, W, 3) BGR image of a file name.
-        skeleton: Of the heatmaps.
         input_size: (height, width) of a crop.
+
+    Returns:
+        See `score`.
     """
 
-    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Poses:
-        scores = np.ones(len(boxes), np.float32)
-        return estimate_poses(lambda crops: Outputs(infer(crops)), image, boxes, scores, input_size, skeleton)
+    def outputs(crops: NDArray[np.uint8]) -> Outputs:
+        return Outputs(infer(crops))
 
-    results = pose_results(pose, ground_truth, read_image, annotated_boxes(ground_truth))
-    return coco_numbers(ground_truth, results, skeleton)
+    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
+        return estimate_poses(outputs, image, boxes, scores, input_size, benchmark.skeleton)
+
+    return score(benchmark, answers_to_boxes(pose, benchmark, read_image), input_size)
 
 
-def evaluate_estimator(estimator: PoseEstimator, annotations: Path, images: Path, boxes: str) -> dict[str, float]:
-    """COCO's ten numbers of an opened bundle.
+def evaluate_estimator(
+    estimator: PoseEstimator, benchmark: Benchmark, images: Path, boxes: str = "gt"
+) -> dict[int, Answer]:
+    """An opened bundle's answers, on any device and precision.
 
     Args:
-        estimator: Of a bundle whose skeleton is that of the annotations.
-        annotations: COCO keypoint file.
-        images: Folder of its images.
-        boxes: "gt" for annotated boxes, "det" for those of the estimator's detector.
+        estimator: Of the bundle, whose skeleton is the benchmark's.
+        benchmark: The people.
+        images: Folder of the images.
+        boxes: "gt" for annotated boxes, "det" for those of the estimator's detector, or a file of detections as COCO's
+            results are: a list of image_id, bbox and score.
+
+    Returns:
+        By image id, for `score` and `pair_up`.
 
     Raises:
-        DataError: The annotations or an image cannot be read, or the skeletons differ.
+        DataError: No image can be read, or the file holds no detections for them.
     """
-    truth = read_annotations(annotations)
-    labelled = {len(item["keypoints"]) // 3 for item in truth["annotations"] if item.get("keypoints")}
-    if labelled != {len(estimator.skeleton)}:
-        raise DataError(
-            f"{annotations} has persons of {sorted(labelled)} keypoints, the bundle {estimator.bundle.name} gives "
-            f"{len(estimator.skeleton)}: evaluate it on annotations of {estimator.skeleton.name}"
-        )
+    read_image = image_reader(images)
     if boxes == "gt":
-        results = pose_results(estimator, truth, image_reader(images), annotated_boxes(truth))
-    else:
-        read = image_reader(images)
-        results = [row for image in truth["images"] for row in estimator(read(image["file_name"])).to_coco(image["id"])]
-    return coco_numbers(truth, results, estimator.skeleton)
+        return answers_to_boxes(estimator.pose, benchmark, read_image)
+    if boxes == "det":
+        return {key: Answer(estimator(image)) for key, image in _readable(benchmark, read_image)}
+    found = read_detections(Path(boxes), {image["id"] for image in benchmark.content["images"]})
+    answers = {}
+    for key, image in _readable(benchmark, read_image, found):
+        inside = _touching(found[key][:, :4], image)
+        poses = estimator.pose(image, found[key][inside, :4], found[key][inside, 4])
+        answers[key] = Answer(without_duplicates(poses, estimator.bundle.input_size))
+    return answers
 
 
-def pose_results(
-    pose: Callable[[NDArray[np.uint8], NDArray[np.float32]], Poses],
-    ground_truth: dict[str, Any],
-    read_image: ImageReader,
-    boxes: dict[int, NDArray[np.float32]],
-) -> list[dict[str, Any]]:
-    """COCO keypoint results of a set of images.
+def answers_to_boxes(pose: PoseFunction, benchmark: Benchmark, read_image: ImageReader) -> dict[int, Answer]:
+    """Poses of the annotated boxes, by image id; a person whose box lies outside the image is missed.
 
     Args:
-        pose: Maps an image and boxes (N, 4) to N poses.
-        ground_truth: Content of a COCO keypoint file, of which only the images are read.
+        pose: Maps an image, boxes (N, 4) and box scores (N,) to N poses.
+        benchmark: The people.
         read_image: Gives the (H, W, 3) BGR image of a file name.
-        boxes: Boxes by image id.
+
+    Raises:
+        DataError: No image can be read.
     """
-    results = []
-    for image in ground_truth["images"]:
-        if image["id"] in boxes:
-            results += pose(read_image(image["file_name"]), boxes[image["id"]]).to_coco(image["id"])
-    return results
+    answers = {}
+    for key, image in _readable(benchmark, read_image, benchmark.people):
+        boxes = np.array([item["bbox"] for item in benchmark.people[key]], np.float32)
+        owners = np.flatnonzero(_touching(boxes, image))
+        answers[key] = Answer(pose(image, boxes[owners], np.ones(len(owners), np.float32)), owners)
+    return answers
+
+
+def score(benchmark: Benchmark, answers: Mapping[int, Answer], input_size: tuple[int, int]) -> dict[str, float]:
+    """The benchmark's numbers, 0..1: COCO's ten after OKS-NMS, MPII's PCKh, or LSP's PCK.
+
+    Args:
+        benchmark: The people.
+        answers: By image id.
+        input_size: (height, width) of a crop, which decides the padded area that OKS-NMS takes for a person's.
+    """
+    if benchmark.kind != "coco":
+        return correct_shares(pair_up(benchmark, answers), benchmark.kind)
+    # As published, with annotated boxes too.
+    left = {key: without_duplicates(answer.poses, input_size) for key, answer in answers.items()}
+    results = [row for key, poses in left.items() for row in poses.to_coco(key)]
+    return coco_numbers(benchmark.content, results, benchmark.skeleton)
+
+
+def read_detections(path: Path, images: set[Any]) -> dict[int, NDArray[np.float32]]:
+    """Detected persons by image id, (N, 5): x, y, width, height, score.
+
+    Args:
+        path: COCO results: a list of image_id, bbox, score and, perhaps, category_id (1 is a person).
+        images: Ids of the images that matter.
+
+    Raises:
+        DataError: It is no such file, or has nobody in these images.
+    """
+    rows = read_json(path)
+    found: dict[int, list[list[float]]] = {}
+    try:
+        for row in rows:
+            if row["image_id"] in images and row.get("category_id", 1) == 1 and min(row["bbox"][2:]) > 0:
+                found.setdefault(row["image_id"], []).append([*row["bbox"], row["score"]])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} has no image_id, bbox and score in each row ({error!r}): give detections") from None
+    if not found:
+        raise DataError(f"{path} has no person in these {len(images)} images: give detections of the same set")
+    return {key: np.array(boxes, np.float32) for key, boxes in found.items()}
 
 
 def image_reader(folder: Path) -> ImageReader:
@@ -117,3 +155,32 @@ def image_reader(folder: Path) -> ImageReader:
         return image
 
     return read
+
+
+def _readable(
+    benchmark: Benchmark, read_image: ImageReader, wanted: Mapping[int, Any] | None = None
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Id and pixels of the images; those that cannot be read are reported once, and their people are missed."""
+    failed: list[DataError] = []
+    count = 0
+    for item in benchmark.content["images"]:
+        if wanted is not None and item["id"] not in wanted:
+            continue
+        count += 1
+        try:
+            image = read_image(item["file_name"])
+        except DataError as error:
+            failed.append(error)
+            continue
+        yield item["id"], image
+    if count and len(failed) == count:
+        raise failed[0]
+    if failed:
+        logger.warning("%d of %d images are missed, the first: %s", len(failed), count, failed[0])
+
+
+def _touching(boxes: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(N,) bool: which boxes hold some of the image."""
+    size = (image.shape[1], image.shape[0])
+    touching = (boxes[:, :2] < size) & (boxes[:, :2] + boxes[:, 2:] > 0) & np.isfinite(boxes[:, :2] + boxes[:, 2:])
+    return np.asarray(touching.all(axis=1))

@@ -1,4 +1,4 @@
-"""`transpose eval`: COCO's ten numbers of a bundle, on any device and precision."""
+"""`transpose eval`: a bundle's numbers on annotated people, on any device and precision."""
 
 from __future__ import annotations
 
@@ -7,42 +7,76 @@ import json
 import sys
 from pathlib import Path
 
+WORST = 12  # cases on a page, unless told otherwise
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose eval`."""
     parser.add_argument("--bundle", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
-    parser.add_argument("--coco", type=Path, required=True, metavar="ANN.json", help="COCO keypoint annotations")
+    people = parser.add_mutually_exclusive_group(required=True)
+    people.add_argument("--coco", type=Path, metavar="ANN.json", help="COCO keypoint annotations: average precision")
+    people.add_argument(
+        "--mpii", type=Path, metavar="FILE", help="valid.json with gt_valid.mat beside it, or the released .mat: PCKh"
+    )
+    people.add_argument("--lsp", type=Path, metavar="ANN.json", help="COCO file with lsp_joints: PCK@0.2 of the torso")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of the images")
-    parser.add_argument("--boxes", choices=("gt", "det"), default="gt", help="annotated or detected (default: gt)")
+    parser.add_argument(
+        "--boxes",
+        default="gt",
+        metavar="gt|det|FILE.json",
+        help="annotated, detected here, or a file of detections (default: gt)",
+    )
     parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
-    parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")
+    parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, TENSORRT, ... (default: AUTO)")
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, as published")
     parser.add_argument("--json", metavar="FILE", help="write the numbers here; - or nothing is stdout")
+    parser.add_argument("--worst", type=int, metavar="N", help=f"how many cases --page shows (default: {WORST})")
+    parser.add_argument("--page", type=Path, metavar="OUT.png|DIR", help="draw the worst cases, on a page or one each")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and write the numbers.
+    """Evaluate, write the numbers, and print the tables by joint and by size to stderr.
 
     Raises:
-        TransposeError: The bundle, the annotations, the images or the output cannot be used.
+        TransposeError: The bundle, the annotations, the images or an output cannot be used.
     """
+    import logging
+
     from transpose_sdk.cli.optional import trainers_module
-    from transpose_sdk.errors import SinkError
+    from transpose_sdk.errors import InputError, SinkError
     from transpose_sdk.estimator import PoseEstimator
 
-    evaluate_estimator = trainers_module("evaluation").evaluate_estimator
+    if args.worst is not None and (args.worst < 1 or args.page is None):
+        raise InputError(f"--worst {args.worst}: give a number of 1 or more, and --page to say where to draw them")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    benchmark, evaluation = trainers_module("benchmark"), trainers_module("evaluation")
+    pairs, worst = trainers_module("pairs"), trainers_module("worst")
+    kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
+    annotations = args.coco or args.mpii or args.lsp
     detector = args.detector if args.boxes == "det" else "frame"
     with PoseEstimator(args.bundle, args.device, args.precision, detector, flip_test=args.flip) as estimator:
-        numbers = evaluate_estimator(estimator, args.coco, args.images, args.boxes)
-        report = {
-            "bundle": str(args.bundle),
-            "model": estimator.describe(),
-            "annotations": args.coco.name,
-            "boxes": args.boxes,
-            "flip_test": args.flip,
-            **{name: round(value, 4) for name, value in numbers.items()},
-        }
+        people = benchmark.read_benchmark(annotations, estimator.skeleton, kind)
+        answers = evaluation.evaluate_estimator(estimator, people, args.images, args.boxes)
+        model = estimator.describe()
+        numbers = evaluation.score(people, answers, estimator.bundle.input_size)
+    paired = pairs.pair_up(people, answers)
+    tables = {"joints": pairs.joint_table(paired, kind), "sizes": pairs.size_table(paired)}
+    report = {
+        "bundle": str(args.bundle),
+        "model": model,
+        "annotations": annotations.name,
+        "boxes": args.boxes,
+        "flip_test": args.flip,
+        "persons": len(paired),
+        **{name: round(value, 4) for name, value in numbers.items()},
+        **tables,
+    }
+    if args.page is not None:
+        read_image = evaluation.image_reader(args.images)
+        report["worst"] = worst.write_worst(paired, read_image, args.worst or WORST, args.page)
+    for table in tables.values():
+        sys.stderr.write(pairs.text_table(table) + "\n\n")
     text = json.dumps(report, indent=2) + "\n"
     if args.json in (None, "-"):
         sys.stdout.write(text)
