@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from transpose_sdk.errors import BundleError
+from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.home import models_folder
 from transpose_sdk.skeletons import Skeleton
 
@@ -84,16 +84,8 @@ class Bundle:
             BundleError: bundle.json has no skeleton, or not a whole one.
         """
         try:
-            values = self.description["skeleton"]
-            return Skeleton(
-                name=values["name"],
-                names=tuple(values["names"]),
-                edges=tuple((int(a), int(b)) for a, b in values["edges"]),
-                flip_pairs=tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
-                sigmas=tuple(float(sigma) for sigma in values["sigmas"]),
-                upper_body=tuple(int(index) for index in values["upper_body"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            return Skeleton.from_dict(self.description["skeleton"])
+        except (KeyError, InputError) as error:
             raise BundleError(f"{self.folder} describes no skeleton ({error!r}): it is no pose bundle") from None
 
     def graph(self, name: str) -> Graph:

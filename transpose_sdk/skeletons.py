@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,25 @@ class Skeleton:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Skeleton:
+        """A skeleton from `dataclasses.asdict`, as bundles and checkpoints store it.
+
+        Raises:
+            InputError: Something is missing or does not fit.
+        """
+        try:
+            return Skeleton(
+                name=str(values["name"]),
+                names=tuple(values["names"]),
+                edges=tuple((int(a), int(b)) for a, b in values["edges"]),
+                flip_pairs=tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
+                sigmas=tuple(float(sigma) for sigma in values["sigmas"]),
+                upper_body=tuple(int(index) for index in values["upper_body"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"this describes no skeleton ({error!r}): give all of a Skeleton's attributes") from None
 
     @cached_property
     def mirrored(self) -> NDArray[np.intp]:
