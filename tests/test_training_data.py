@@ -1,4 +1,4 @@
-"""What training reads: recipes, COCO files, the cache of decoded images, the order of an epoch; and what it refuses."""
+"""What training reads: COCO files, the cache of decoded images, the order of an epoch; and what it refuses."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from drawn_people import write_people
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 
-from trainers import recipe as recipe_module  # noqa: E402
 from trainers.batches import EpochBatches, epoch_order  # noqa: E402
 from trainers.image_cache import ImageCache, decode_image  # noqa: E402
 from trainers.persons import Persons, load_persons  # noqa: E402
-from trainers.recipe import Recipe, load_recipe  # noqa: E402
+from trainers.recipe import Recipe  # noqa: E402
 from transpose_sdk.coco import read_annotations  # noqa: E402
 from transpose_sdk.errors import DataError  # noqa: E402
-from transpose_sdk.models import create_model  # noqa: E402
 from transpose_sdk.skeletons import COCO17  # noqa: E402
 
-PACKAGED = sorted(path.stem for path in (Path(recipe_module.__file__).parent / "recipes").glob("*.yaml"))
 LABELLED = [value for k in range(17) for value in (10 + k, 20 + k, 2)]
 NOTHING = [0] * 51
 
@@ -36,79 +33,6 @@ def write_coco(folder: Path, annotations: list[dict[str, Any]], **image: Any) ->
     filled = [{"id": n, "image_id": 3, "bbox": [5, 5, 40, 60], **item} for n, item in enumerate(annotations)]
     path.write_text(json.dumps({"images": images, "annotations": filled}))
     return path
-
-
-# Recipes ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", PACKAGED)
-def test_packaged_recipes_build_their_network(name: str) -> None:
-    recipe = load_recipe(name)
-    with torch.device("meta"):
-        model = create_model(recipe.model, input_size=recipe.input_size, **recipe.variant)
-    assert model.input_size == recipe.input_size
-    names = [parameter for parameter, _ in model.named_parameters()]
-    assert all(any(parameter.startswith(prefix) for parameter in names) for prefix in recipe.frozen)
-    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-
-
-@pytest.mark.parametrize(
-    ("name", "epochs", "batch_size"),
-    [
-        ("tp_r_a3_coco", 230, 28),
-        ("tp_r_a4_coco", 230, 20),
-        ("tp_h_s_coco", 240, 64),
-        ("tp_h_a4_coco", 240, 56),
-        ("tp_h_a6_coco", 240, 56),
-    ],
-)
-def test_published_recipes(name: str, epochs: int, batch_size: int) -> None:
-    recipe = load_recipe(name)
-    assert recipe.model == name.removesuffix("_coco")
-    assert (recipe.epochs, recipe.batch_size) == (epochs, batch_size)
-    assert recipe == Recipe(recipe.model, epochs=epochs, batch_size=batch_size)  # everything else as published
-    assert (recipe.optimizer, recipe.lr, recipe.lr_end, recipe.schedule) == ("adam", 1e-4, 1e-5, "epoch")
-    assert (recipe.half_body, recipe.scale, recipe.rotation, recipe.rotation_probability) == (0.3, 0.35, 45, 0.6)
-    assert (recipe.sigma, recipe.flip, recipe.color, recipe.precision) == (2, 0.5, 0, "fp32")
-
-
-def test_values_of_yaml_get_the_type_of_their_field(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("model: tp_m\nlr: 1e-4\nepochs: 3.0\nfrozen: features.0.\ninput_size: [64, 48]\nscale: 0\n")
-    recipe = load_recipe(path, {"lr_end": "1e-6"})
-    assert (recipe.lr, recipe.lr_end, recipe.epochs) == (1e-4, 1e-6, 3)  # YAML gives 1e-4 as text
-    assert recipe.frozen == ("features.0.",)  # and not its letters
-    assert recipe.input_size == (64, 48)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("model: tp_m\nlearning_rate: 1\n", r"unknown keys learning_rate; known are .*lr"),
-        ("lr: 0.1\n", r"no model; name one"),
-        ("model: tp_m\nlr: fast\n", r"lr is 'fast'; give a value of type float"),
-        ("model: tp_m\nepochs: 1.5\n", r"epochs is 1.5; give a value of type int"),
-        ("model: tp_m\ninput_size: 256\n", r"input_size is 256; give a value of type tuple"),
-        ("model: tp_m\nsource_weights: [coco]\n", r"source_weights is \['coco'\]"),
-        ("model: tp_m\nsource_weights: {coco: 1}\n", r"samples_per_epoch"),
-        ("model: tp_m\nbatch_size: 0\n", r"batch_size 0 must"),
-        ("model: tp_m\noptimizer: sgd\n", r"optimizer 'sgd' is unknown: use adam or adamw"),
-        ("model: tp_m\nschedule: linear\n", r"schedule 'linear' is unknown"),
-        ("model: tp_m\nprecision: fp8\n", r"precision 'fp8' is unknown"),
-        ("- model\n", r"is not a recipe: expected keys and values, got list"),
-        ("model: [\n", r"is not YAML"),
-    ],
-)
-def test_wrong_recipes(tmp_path: Path, text: str, sentence: str) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(DataError, match=sentence):
-        load_recipe(path)
-
-
-def test_unknown_recipe_lists_the_packaged_ones() -> None:
-    with pytest.raises(DataError, match=r"no recipe 'tp_x': give a YAML file or one of .*tp_r_a4_coco"):
-        load_recipe("tp_x")
 
 
 # COCO files ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ from transpose_sdk.errors import DataError
 
 from .datasets import DataSet, data_sets
 
+PACKAGED = Path(__file__).parent / "recipes"
+PUBLISHED = PACKAGED / "published.yaml"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -20,6 +23,7 @@ class Recipe:
 
     Attributes:
         model: Name of a network for `transpose_sdk.models.create_model`.
+        about: What the run is for, such as a row of the paper.
         variant: Options of `create_model` that differ from the named network's.
         input_size: (height, width) of the crop in px.
         skeleton: What the network's joints are: coco17, mpii16, lsp14, a YAML file relative to the data folder, or a
@@ -44,6 +48,8 @@ class Recipe:
         optimizer: "adam" or "adamw".
         lr: First learning rate.
         lr_end: Last learning rate.
+        lr_final: First learning rate of the final layer, which then falls by the same factor; 0 for `lr`.
+        new_final: Whether the final layer of the checkpoint to start from is replaced by a uniformly initialised one.
         warmup_steps: Steps over which the learning rate rises from zero.
         schedule: "epoch" (published: constant within an epoch) or "step".
         weight_decay: Of AdamW.
@@ -64,6 +70,7 @@ class Recipe:
     """
 
     model: str
+    about: str = ""
     input_size: tuple[int, int] = (256, 192)
     variant: dict[str, Any] = field(default_factory=dict)
     skeleton: str = "coco17"
@@ -85,6 +92,8 @@ class Recipe:
     optimizer: str = "adam"
     lr: float = 1e-4
     lr_end: float = 1e-5
+    lr_final: float = 0.0
+    new_final: bool = False
     warmup_steps: int = 0
     schedule: str = "epoch"
     weight_decay: float = 0.0
@@ -113,12 +122,14 @@ class Recipe:
         if bool(self.teacher) != (self.teacher_heatmaps > 0 or self.teacher_joints > 0):
             raise DataError(
                 f"teacher {self.teacher!r} with teacher_heatmaps {self.teacher_heatmaps} and teacher_joints "
-                f"{self.teacher_joints}: name a teacher and say with one of these numbers how much it counts, or neither"
+                f"{self.teacher_joints}: name a teacher and say with a number how much it counts, or neither"
             )
         if not 0 <= self.teacher_heatmaps <= 1:
             raise DataError(f"teacher_heatmaps is a share of the loss, and {self.teacher_heatmaps} not within 0..1")
         if self.epochs < 1 or self.batch_size < 1:
             raise DataError(f"epochs {self.epochs} and batch_size {self.batch_size} must both be at least 1")
+        if self.lr_final < 0 or not self.lr > 0:
+            raise DataError(f"lr {self.lr} must be above 0, and lr_final {self.lr_final} above 0, or 0 for lr")
         if self.source_weights and self.samples_per_epoch <= 0:
             raise DataError("source_weights draw persons with replacement: say how many an epoch in samples_per_epoch")
         if len({item.weight for item in self.datasets}) > 1 and self.samples_per_epoch <= 0:
@@ -184,6 +195,8 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
 def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
     """Read a recipe from a YAML file, or by name from the recipes that come with the package.
 
+    A recipe may name another one as its `base`, packaged or a file beside it, of which it replaces whole keys.
+
     Args:
         path: A file, or the name of a packaged recipe such as "tp_r_a4_coco".
         overrides: Values that replace those of the file.
@@ -191,15 +204,38 @@ def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Re
     Raises:
         DataError: There is no such file, or it is no recipe.
     """
-    packaged = Path(__file__).parent / "recipes"
-    file = Path(path) if Path(path).is_file() else packaged / f"{path}.yaml"
+    return Recipe.from_dict(_read_values(str(path), Path()) | (overrides or {}), str(path))
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted({file.stem for file in PACKAGED.glob("tp_*.yaml")} | set(_read_yaml(PUBLISHED))))
+
+
+def _read_values(name: str, folder: Path, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Keys and values of a recipe over those of its base; files are relative to `folder`."""
+    if name in above:
+        raise DataError(f"recipe {name} is its own base ({' -> '.join((*above, name))}): give it another one")
+    file, values = folder / name, None
+    if not file.is_file():
+        file, values = PACKAGED / f"{name}.yaml", _read_yaml(PUBLISHED).get(name)
+    if values is None:
+        if not file.is_file():
+            raise DataError(f"no recipe {name!r}: give a YAML file or one of {', '.join(recipe_names())}")
+        values = _read_yaml(file)
+    if "base" not in values:
+        return values
+    base = _read_values(str(values["base"]), file.parent, (*above, name)) | {"about": ""}
+    return base | {key: value for key, value in values.items() if key != "base"}
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text())
-    except OSError:
-        names = ", ".join(sorted(item.stem for item in packaged.glob("*.yaml")))
-        raise DataError(f"no recipe {str(path)!r}: give a YAML file or one of {names}") from None
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {file} ({error}): give a YAML file") from None
     except yaml.YAMLError as error:
         raise DataError(f"{file} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise DataError(f"{file} is not a recipe: expected keys and values, got {type(values).__name__}")
-    return Recipe.from_dict(values | (overrides or {}), str(file))
+    return values

@@ -1,0 +1,65 @@
+"""What a run starts from, and how fast each part of the network learns from there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from transpose_sdk.errors import TransposeError
+from transpose_sdk.models import TransPose, load_checkpoint, load_stem
+from transpose_sdk.models.zoo import build_model
+
+from .recipe import Recipe
+
+FINAL = "final_layer."
+
+
+def initialise(model: TransPose, path: Path, new_final: bool = False) -> None:
+    """Load weights to start from.
+
+    Args:
+        model: Network to fill.
+        path: Checkpoint of the same network, or weights of its stem.
+        new_final: Leave out the checkpoint's final layer, whose keypoints may be others, and draw a uniform one (paper,
+            transfer to MPII). A position table of another input size is rebuilt or interpolated as always.
+
+    Raises:
+        CheckpointError: The file does not fit; with `new_final` a stem alone does not either.
+    """
+    if new_final:
+        donor = build_model(replace(model.variant, keypoints=load_checkpoint(path).keypoints))
+        load_checkpoint(path, donor)
+        state = {name: value for name, value in donor.state_dict().items() if not name.startswith(FINAL)}
+        model.load_state_dict(state, strict=False)
+        model.final_layer.reset_parameters()  # PyTorch's own start of a convolution is uniform, ours is normal
+        return
+    try:
+        load_checkpoint(path, model)
+    except TransposeError:
+        load_stem(model, path)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """The optimizer's groups: weight decay for matrices and kernels alone, a learning rate for the final layer.
+
+    Args:
+        model: Of which what is not frozen is trained.
+        recipe: Numbers of the run.
+
+    Returns:
+        Groups with their first `lr` and with `lr_scale`, by which it differs from the recipe's `lr` all along.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        scale = recipe.lr_final / recipe.lr if recipe.lr_final and name.startswith(FINAL) else 1.0
+        decay = recipe.weight_decay if recipe.optimizer == "adamw" and parameter.dim() > 1 else 0.0
+        groups.setdefault((scale, decay), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr": recipe.lr * scale, "lr_scale": scale}
+        for (scale, decay), parameters in sorted(groups.items(), key=lambda item: (item[0][0], -item[0][1]))
+    ]
