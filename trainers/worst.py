@@ -1,4 +1,7 @@
-"""The worst cases of an evaluation as pictures: what was found, in colours, over the truth in white."""
+"""The worst cases of an evaluation as pictures: what was found, in colours, over the truth in white.
+
+The truth's joints are in the colours of their sides too, so that one sees where left and right are exchanged.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.crops import apply_affine
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.draw import PoseAnnotator, skeleton_colors
 from transpose_sdk.errors import SinkError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
@@ -106,14 +109,15 @@ def write_worst(
 def _draw_truth(
     picture: NDArray[np.uint8], joints: NDArray[np.floating], labelled: NDArray[np.bool_], skeleton: Skeleton
 ) -> None:
+    colors = skeleton_colors(skeleton)[1]
     points = [(int(x), int(y)) for x, y in np.rint(np.where(labelled[:, None], joints, 0))]
     for first, second in skeleton.edges:
         if labelled[first] and labelled[second]:
             cv2.line(picture, points[first], points[second], (0, 0, 0), 5, cv2.LINE_AA)
             cv2.line(picture, points[first], points[second], TRUTH_COLOR, 3, cv2.LINE_AA)
     for joint in np.flatnonzero(labelled):
-        cv2.circle(picture, points[joint], 5, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(picture, points[joint], 4, TRUTH_COLOR, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(picture, points[joint], 6, TRUTH_COLOR, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(picture, points[joint], 4, colors[joint], cv2.FILLED, cv2.LINE_AA)
 
 
 def _write(path: Path, picture: NDArray[np.uint8]) -> None:
