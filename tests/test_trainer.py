@@ -21,11 +21,12 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 from torch import Tensor, nn  # noqa: E402
 
 from trainers.batches import Batch, EpochBatches  # noqa: E402
-from trainers.loop import learning_rate, train, train_one_epoch, train_recipe  # noqa: E402
+from trainers.loop import train, train_one_epoch, train_recipe  # noqa: E402
 from trainers.recipe import Recipe  # noqa: E402
 from trainers.run import Run, start_run  # noqa: E402
 from trainers.state import AveragedWeights, load_state, save_state  # noqa: E402
-from transpose_sdk.errors import CheckpointError, DataError  # noqa: E402
+from trainers.step import learning_rate  # noqa: E402
+from transpose_sdk.errors import CheckpointError, DataError, TrainingError  # noqa: E402
 from transpose_sdk.models import create_model, load_checkpoint, read_metadata  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -422,14 +423,14 @@ def test_loss_that_is_not_finite_stops_before_the_step(tmp_path: Path) -> None:
     run = start_run(Recipe.from_dict(TINY), tmp_path, None, CPU)
     batch = fixed_batch((64, 48))
     before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
-    with pytest.raises(DataError, match=r"the loss is nan and its gradient nan long in epoch 1, step 1: lower"):
+    with pytest.raises(TrainingError, match=r"the loss is nan and its gradient nan long in epoch 1, step 1: lower"):
         train_one_epoch(run, [batch._replace(joints=batch.joints * torch.nan)], steps=1)
     assert run.step == 0
     assert all(torch.equal(value, before[name]) for name, value in run.model.named_parameters())
 
 
 def test_diverging_run_keeps_a_sound_state(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="lower the learning rate"):
+    with pytest.raises(TrainingError, match="lower the learning rate"):
         train(Recipe.from_dict({**TINY, "lr": 1e30, "epochs": 4}), data, tmp_path, workers=0, save_seconds=0.0)
     state = load_state(tmp_path / "last.pt")
     assert all(torch.isfinite(value).all() for value in state["model"].values() if value.is_floating_point())
@@ -475,7 +476,7 @@ def test_data_errors_come_before_the_first_step(
 def test_validation_set_without_labels(data: Path, tmp_path: Path) -> None:
     folder = copy_of(data, tmp_path / "data")
     (folder / "val.json").write_text(json.dumps({"images": [], "annotations": []}))
-    with pytest.raises(DataError, match=r"val\.json has no person with a labelled joint to evaluate on"):
+    with pytest.raises(DataError, match=r"val\.json has persons of \[\] keypoints"):
         train(Recipe.from_dict(TINY), folder, tmp_path / "run", workers=0)
 
 

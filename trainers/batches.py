@@ -23,20 +23,41 @@ from .augmentation import random_view
 from .image_cache import ImageCache, ImageFolder
 from .persons import Persons
 from .recipe import Recipe
+from .warp import Regions, cut_region
 
 
 class Batch(NamedTuple):
     """N persons, cut out.
 
     Attributes:
-        crops: (N, H, W, 3) uint8 BGR.
+        crops: (N, H, W, 3) uint8 BGR, or the regions that the device makes them of.
         joints: (N, K, 2) float32 in px of the heatmap, a quarter of the crop.
         weights: (N, K) float32.
     """
 
-    crops: Tensor
+    crops: Tensor | Regions
     joints: Tensor
     weights: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        crops = self.crops
+        if isinstance(crops, Regions):
+            moved: Tensor | Regions = Regions(*(part.to(device, non_blocking=True) for part in crops))
+        else:
+            moved = crops.to(device, non_blocking=True)
+        joints, weights = (part.to(device, non_blocking=True) for part in (self.joints, self.weights))
+        return Batch(moved, joints, weights)
+
+
+class _Placed(NamedTuple):
+    """A person in an epoch: the image, its transform to the crop before the mirror, and what the crop shows."""
+
+    image: int
+    affine: NDArray[np.float64]
+    mirrored: bool
+    joints: NDArray[np.float32]
+    weights: NDArray[np.float32]
 
 
 class EpochBatches(Dataset[Batch]):
@@ -49,6 +70,7 @@ class EpochBatches(Dataset[Batch]):
         recipe: Numbers of the run.
         epoch: Counted from 0.
         first: Batches of this epoch that are done already.
+        rows: Which rows of a batch to make; by default all.
 
     Raises:
         DataError: The persons do not fill a batch, or `source_weights` fits none of them.
@@ -62,9 +84,11 @@ class EpochBatches(Dataset[Batch]):
         recipe: Recipe,
         epoch: int,
         first: int = 0,
+        rows: slice = slice(None),
     ) -> None:
         self.persons, self.images, self.skeleton, self.recipe = persons, images, skeleton, recipe
         self.epoch, self.first = epoch, first
+        self.rows = range(recipe.batch_size)[rows]
         self.order = epoch_order(persons, recipe, epoch)
         if len(self.order) < recipe.batch_size:
             raise DataError(
@@ -78,33 +102,50 @@ class EpochBatches(Dataset[Batch]):
         """Make batch number `first + index` of the epoch."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        size = self.recipe.batch_size
-        start = (self.first + index) * size
-        height, width = self.recipe.input_size
-        crops = np.empty((size, height, width, 3), np.uint8)
-        joints = np.empty((size, len(self.skeleton), 2), np.float32)
-        weights = np.empty((size, len(self.skeleton)), np.float32)
-        for row, person in enumerate(self.order[start : start + size]):
-            rng = np.random.default_rng((self.recipe.seed, self.epoch, start + row))
-            joints[row], weights[row] = self._cut(int(person), crops[row], rng)
-        return Batch(torch.from_numpy(crops), torch.from_numpy(joints), torch.from_numpy(weights))
+        start = (self.first + index) * self.recipe.batch_size
+        places = [start + row for row in self.rows]
+        views = [self._view(place) for place in places]
+        joints = torch.from_numpy(np.stack([view.joints for view in views]))
+        weights = torch.from_numpy(np.stack([view.weights for view in views]))
+        make = self._regions if self.recipe.device_augmentation else self._crops
+        return Batch(make(views), joints, weights)
 
-    def _cut(
-        self, person: int, crop: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Write a random view of a person into `crop`; give its joints in heatmap px and their weights."""
+    def _view(self, place: int) -> _Placed:
+        """The random view of the person at a place of the epoch."""
+        person, rng = int(self.order[place]), np.random.default_rng((self.recipe.seed, self.epoch, place))
         persons, (height, width) = self.persons, self.recipe.input_size
         joints, weights = persons.joints[person], persons.weights[person]
         view = random_view(persons.boxes[person], joints, weights, self.skeleton, self.recipe, rng)
         placed = (view.center[None], view.scale[None])
         affine = crop_affines(*placed, (height, width), view.rotation)[0]
-        cv2.warpAffine(self.images[persons.image_index[person]], affine, (width, height), dst=crop)
         joints = apply_affine(joints, crop_affines(*placed, (height // 4, width // 4), view.rotation)[0])
         if view.mirrored:
-            crop[:] = crop[:, ::-1].copy()
             joints[:, 0] = width // 4 - 1 - joints[:, 0]
             joints, weights = joints[self.skeleton.mirrored], weights[self.skeleton.mirrored]
-        return joints.astype(np.float32), weights
+        return _Placed(int(persons.image_index[person]), affine, view.mirrored, joints.astype(np.float32), weights)
+
+    def _crops(self, views: list[_Placed]) -> Tensor:
+        height, width = self.recipe.input_size
+        crops = np.empty((len(views), height, width, 3), np.uint8)
+        for crop, view in zip(crops, views, strict=True):
+            cv2.warpAffine(self.images[view.image], view.affine, (width, height), dst=crop)
+            if view.mirrored:
+                crop[:] = crop[:, ::-1].copy()
+        return torch.from_numpy(crops)
+
+    def _regions(self, views: list[_Placed]) -> Regions:
+        height, width = self.recipe.input_size
+        parts = []
+        for view in views:
+            affine = view.affine.copy()
+            if view.mirrored:
+                affine[0] = -affine[0]
+                affine[0, 2] += width - 1
+            parts.append(cut_region(self.images[view.image], affine, (height, width)))
+        pixels = np.concatenate([region.reshape(-1, 3) for region, _ in parts])
+        sizes = np.array([region.shape[:2] for region, _ in parts])
+        affines = np.stack([affine for _, affine in parts]).astype(np.float32)
+        return Regions(torch.from_numpy(pixels), torch.from_numpy(sizes), torch.from_numpy(affines))
 
 
 def epoch_order(persons: Persons, recipe: Recipe, epoch: int) -> NDArray[np.int64]:
@@ -112,6 +153,15 @@ def epoch_order(persons: Persons, recipe: Recipe, epoch: int) -> NDArray[np.int6
     rng = np.random.default_rng((recipe.seed, epoch))
     if not recipe.source_weights and (persons.shares == persons.shares[0]).all():
         return rng.permutation(len(persons))
+    return rng.choice(len(persons), recipe.samples_per_epoch, p=drawn_shares(persons, recipe))
+
+
+def drawn_shares(persons: Persons, recipe: Recipe) -> NDArray[np.float64]:
+    """(N,): the part of an epoch that each person makes up, on average; 1 in all.
+
+    Raises:
+        DataError: `source_weights` fits no person.
+    """
     share = persons.shares.copy()
     if recipe.source_weights:
         share *= [recipe.source_weights.get(source, 0.0) for source in persons.sources]
@@ -120,4 +170,4 @@ def epoch_order(persons: Persons, recipe: Recipe, epoch: int) -> NDArray[np.int6
             f"source_weights names {sorted(recipe.source_weights)} and so gives no person a share: "
             f"the data has the sources {sorted(set(persons.sources.tolist()))}"
         )
-    return rng.choice(len(persons), recipe.samples_per_epoch, p=share / share.sum())
+    return np.asarray(share / share.sum())

@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from transpose_sdk.errors import CheckpointError, DataError, TransposeError
-from transpose_sdk.models import TransPose, create_model, load_checkpoint, load_stem
+from transpose_sdk.errors import CheckpointError, DataError
+from transpose_sdk.models import TransPose, create_model
+from transpose_sdk.models.preprocessing import Preprocessing
 
+from .initialisation import initialise, parameter_groups
+from .logs import Log
+from .processes import ALONE, Processes, share_statistics
 from .recipe import Recipe
 from .state import AveragedWeights, load_state, moved, save_state
+from .teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,12 @@ class Run:
         model: The network.
         optimizer: Of its weights that are not frozen.
         averaged: Averaged weights, None without an EMA.
+        network: The network as training steps call it: compiled, or shared by several processes, where asked for.
+        scaler: Keeps the gradients of fp16 above its smallest numbers; does nothing in other precisions.
+        preprocessing: From pixels to the network's input.
+        processes: Who else takes part.
+        teacher: A network to learn from, None without one.
+        log: Where the run's numbers are written.
         epoch: Epochs done.
         step: Steps done within the current epoch.
         best: Best AP so far.
@@ -45,19 +55,33 @@ class Run:
     model: TransPose
     optimizer: torch.optim.Optimizer
     averaged: AveragedWeights | None
+    network: nn.Module
+    scaler: torch.amp.GradScaler
+    preprocessing: Preprocessing
+    processes: Processes
+    teacher: Teacher | None
+    log: Log
     epoch: int = 0
     step: int = 0
     best: float = -1.0
     seconds: float = 0.0
 
+    def autocast(self) -> torch.autocast:
+        """The network's precision, as a context."""
+        kind = torch.float16 if self.recipe.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, kind, enabled=self.recipe.precision != "fp32")
+
     def save(self) -> None:
-        """Write last.pt."""
+        """Write last.pt, if this is the process that writes."""
+        if not self.processes.first:
+            return
         save_state(
             self.folder / "last.pt",
             {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "averaged": self.averaged.state if self.averaged else None,
+                "scaler": self.scaler.state_dict(),
                 "progress": {name: getattr(self, name) for name in ("epoch", "step", "best", "seconds")},
             },
         )
@@ -69,9 +93,10 @@ class Run:
             CheckpointError: It cannot be read, or holds another network or optimizer.
         """
         path = self.folder / "last.pt"
-        if not path.exists():
+        # The other processes may lie on machines that do not see the folder.
+        state = self.processes.shared(load_state(path) if self.processes.first and path.exists() else None)
+        if state is None:
             return False
-        state = load_state(path)
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -82,17 +107,23 @@ class Run:
             ) from error
         if self.averaged and state["averaged"]:
             self.averaged.state = moved(state["averaged"], self.device)
+        if self.scaler.is_enabled() and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
         for name, value in state["progress"].items():
             setattr(self, name, value)
         return True
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Append a record to log.jsonl."""
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
 
-
-def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.device, keypoints: int = 17) -> Run:
+def start_run(
+    recipe: Recipe,
+    folder: Path,
+    init: Path | None,
+    device: torch.device,
+    keypoints: int = 17,
+    *,
+    processes: Processes = ALONE,
+    tensorboard: bool = False,
+) -> Run:
     """Build the network and its optimizer, and resume if the folder holds a state.
 
     Args:
@@ -101,16 +132,23 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
         init: Checkpoint of the same network, or weights of its stem; None for fresh weights.
         device: Where to train.
         keypoints: Heatmaps of the network.
+        processes: Who takes part.
+        tensorboard: Whether to write logs for TensorBoard too.
 
     Raises:
+        BundleError: The teacher is a bundle that is missing or damaged.
         CheckpointError: The folder holds a run of another network, or `init` does not fit.
-        DataError: `frozen` names no part of the network.
+        DataError: `frozen` names no part of the network, `new_final` has no `init`, or the teacher knows other joints.
+        MissingDependencyError: TensorBoard is wanted and not installed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if processes.first:
+        folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = create_model(recipe.model, **{"keypoints": keypoints, "input_size": recipe.input_size, **recipe.variant})
     if init:
-        initialise(model, init)
+        initialise(model, init, recipe.new_final)
+    elif recipe.new_final and processes.first and not (folder / "last.pt").exists():
+        raise DataError("new_final keeps all but the final layer of a trained network: give its checkpoint by --init")
     names = [name for name, _ in model.named_parameters()]
     for prefix in recipe.frozen:
         if not any(name.startswith(prefix) for name in names):
@@ -119,35 +157,36 @@ def start_run(recipe: Recipe, folder: Path, init: Path | None, device: torch.dev
         if name.startswith(recipe.frozen):
             parameter.requires_grad_(False)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if recipe.optimizer == "adamw":
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            _decay_groups(trained, recipe.weight_decay), lr=recipe.lr, fused=True
-        )
-    else:
-        optimizer = torch.optim.Adam(trained, lr=recipe.lr)
+    groups = parameter_groups(model, recipe)
+    optimizer = torch.optim.AdamW(groups, fused=True) if recipe.optimizer == "adamw" else torch.optim.Adam(groups)
     averaged = AveragedWeights(model, recipe.ema) if recipe.ema else None
-    run = Run(recipe, folder, device, model, optimizer, averaged)
+    teacher = Teacher(recipe.teacher, device, model.keypoints, recipe.precision) if recipe.teacher else None
+    run = Run(
+        recipe=recipe,
+        folder=folder,
+        device=device,
+        model=model,
+        optimizer=optimizer,
+        averaged=averaged,
+        network=model,
+        scaler=torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16"),
+        preprocessing=Preprocessing().to(device),
+        processes=processes,
+        teacher=teacher,
+        log=Log(folder if processes.first else None, tensorboard),
+    )
     if run.resume():
         logger.info("resumed at epoch %d, step %d", run.epoch, run.step)
-    (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
+    if processes.count > 1:
+        share_statistics(model, device)
+        # The statistics are the same everywhere already.
+        ids = [device] if device.type == "cuda" else None
+        run.network = nn.parallel.DistributedDataParallel(model, ids, broadcast_buffers=False)
+    if recipe.compile:
+        run.network = torch.compile(run.network)  # type: ignore[assignment]
+    if processes.first:
+        (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
     return run
-
-
-def initialise(model: TransPose, path: Path) -> None:
-    """Load a checkpoint of the whole network or, where it holds only a stem, the stem."""
-    try:
-        load_checkpoint(path, model)
-    except TransposeError:
-        load_stem(model, path)
-
-
-def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels, none for biases and norms."""
-    return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
 
 
 @contextmanager

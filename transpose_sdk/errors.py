@@ -39,5 +39,9 @@ class DataError(TransposeError):
     """Training or evaluation data is missing or malformed."""
 
 
+class TrainingError(TransposeError):
+    """A training run cannot go on: its loss is not finite, or the memory does not suffice."""
+
+
 class MissingDependencyError(TransposeError, ImportError):
     """An optional package is not installed."""

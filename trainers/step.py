@@ -1,0 +1,198 @@
+"""One step of training: a batch in, one update of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from transpose_sdk.errors import TrainingError
+
+from .batches import Batch
+from .recipe import Recipe
+from .run import Run
+from .targets import heatmap_loss, heatmap_targets
+from .teacher import distillation_loss, taught_joints
+from .warp import Regions, warp_regions
+
+
+class Inputs(NamedTuple):
+    """What a step works on, on the network's device.
+
+    Attributes:
+        images: (N, 3, H, W) normalised.
+        targets: (N, K, h, w).
+        weights: (N, K).
+        taught: (N, K, h, w) heatmaps of the teacher, None where they don't count.
+    """
+
+    images: Tensor
+    targets: Tensor
+    weights: Tensor
+    taught: Tensor | None
+
+
+def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
+    """Cosine from `lr` to `lr_end`, constant within an epoch as published or falling with each step.
+
+    Args:
+        recipe: Numbers of the run.
+        epoch: Counted from 0.
+        step: Within the epoch, counted from 0.
+        steps: Steps an epoch.
+    """
+    done = epoch + (step / steps if recipe.schedule == "step" else 0.0)
+    share = min(done / max(recipe.epochs, 1), 1.0)
+    rate = recipe.lr_end + (recipe.lr - recipe.lr_end) * 0.5 * (1 + math.cos(math.pi * share))
+    warmup = (epoch * steps + step + 1) / recipe.warmup_steps if recipe.warmup_steps else 1.0
+    return rate * min(warmup, 1.0)
+
+
+def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
+    """Update the weights once.
+
+    Args:
+        run: The run, changed in place.
+        batch: This process's rows of the batch.
+        steps: Steps of the whole epoch.
+
+    Returns:
+        The loss over the whole batch, and the length of its gradient before clipping.
+
+    Raises:
+        TrainingError: The loss or its gradient is not finite, and the weights are those before the step; or the
+            device has too little memory.
+    """
+    recipe, processes = run.recipe, run.processes
+    trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+    # Dropout and colour follow from the place in the run, so that a resumed run draws the same numbers.
+    seed = (recipe.seed, run.epoch, run.step)
+    torch.manual_seed(hash(seed) & 0x7FFFFFFF)
+    rate = learning_rate(recipe, run.epoch, run.step, steps)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)  # runs of older versions have no scale
+    with memory_explained(run, len(batch.joints)):
+        inputs = prepare(batch, run)
+        if processes.rank > 0:  # dropout of its own
+            torch.manual_seed(hash((*seed, processes.rank)) & 0x7FFFFFFF)
+        with run.autocast():
+            heatmaps = run.network(inputs.images)
+        # The processes' gradients are averaged: where one has more rows than another it counts more.
+        share = len(batch.joints) * processes.count / whole_batch(run, batch)
+        loss = step_loss(recipe, heatmaps.float(), inputs) * share
+        run.optimizer.zero_grad(set_to_none=True)
+        run.scaler.scale(loss).backward()
+        run.scaler.unscale_(run.optimizer)
+        norm = nn.utils.clip_grad_norm_(trained, recipe.clip_norm or math.inf)
+        total = processes.total(loss.detach() / processes.count)
+        value, length = torch.stack((total, norm)).tolist()
+        # Before the step: after it the weights, and with them the next last.pt, would not be finite either.
+        check_finite(run, value, length)
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
+    run.step += 1
+    if run.averaged:
+        run.averaged.update(run.model, run.epoch * steps + run.step)
+    return value, length
+
+
+def whole_batch(run: Run, batch: Batch) -> int:
+    """Rows of the batch in all processes."""
+    return run.recipe.batch_size if run.processes.count > 1 else len(batch.joints)
+
+
+def prepare(batch: Batch, run: Run, augmented: bool = True) -> Inputs:
+    """Warp, colour and teach a batch on the network's device.
+
+    Args:
+        batch: This process's rows.
+        run: The run.
+        augmented: Whether colours are changed.
+    """
+    recipe = run.recipe
+    crops, joints, weights = batch.to(run.device)
+    if isinstance(crops, Regions):
+        crops = warp_regions(crops, recipe.input_size)
+    images = run.preprocessing(crops).contiguous(memory_format=torch.channels_last)
+    if augmented and recipe.color:
+        whole = whole_batch(run, batch)
+        images = colored(images, recipe.color, whole, run.processes.rows(whole))
+    size = (recipe.input_size[0] // 4, recipe.input_size[1] // 4)
+    taught = None
+    if run.teacher:
+        seen = run.teacher.heatmaps(crops)
+        if recipe.teacher_joints:
+            found = run.teacher.joints(seen, size)
+            joints, weights = taught_joints(joints, weights, found, recipe.teacher_joints, recipe.teacher_min_score)
+        if recipe.teacher_heatmaps:
+            taught = run.teacher.on_grid(seen, size)
+    targets, weights = heatmap_targets(joints, weights, size, recipe.sigma)
+    return Inputs(images, targets, weights, taught)
+
+
+def colored(images: Tensor, change: float, whole: int, rows: slice) -> Tensor:
+    """Change brightness and colours at random: gains of the channels around one of the whole crop, and a shift.
+
+    Args:
+        images: (N, 3, H, W) normalised.
+        change: Largest relative change.
+        whole: Rows of the batch in all processes, which draw the same numbers.
+        rows: Those that are given.
+    """
+    device = images.device
+    brightness = 1 + change * (2 * torch.rand((whole, 1, 1, 1), device=device) - 1)
+    gains = 1 + change * (torch.rand((whole, 3, 1, 1), device=device) - 0.5)
+    shift = change * (2 * torch.rand((whole, 1, 1, 1), device=device) - 1)
+    return images * (brightness * gains)[rows] + shift[rows]
+
+
+def step_loss(recipe: Recipe, heatmaps: Tensor, inputs: Inputs) -> Tensor:
+    """The published loss, mixed with the distance to the teacher's heatmaps where there is a teacher."""
+    loss = heatmap_loss(heatmaps, inputs.targets, inputs.weights)
+    if inputs.taught is None:
+        return loss
+    share = recipe.teacher_heatmaps
+    return (1 - share) * loss + share * distillation_loss(heatmaps, inputs.taught)
+
+
+def check_finite(run: Run, loss: float, length: float) -> None:
+    """Stop a run before it spoils its weights.
+
+    In fp16 a gradient that is too large only means that the step is left out and the scale lowered; an error it is
+    where the scale has come down to 1.
+
+    Raises:
+        TrainingError: See above.
+    """
+    if math.isfinite(loss) and (math.isfinite(length) or run.scaler.get_scale() > 1):
+        return
+    half = "take precision bf16, " if run.scaler.is_enabled() else ""
+    raise TrainingError(
+        f"the loss is {loss} and its gradient {length} long in epoch {run.epoch + 1}, step {run.step + 1}: "
+        f"{half}lower the learning rate, or clip the gradient (clip_norm), and go on from last.pt"
+    )
+
+
+@contextmanager
+def memory_explained(run: Run, rows: int) -> Iterator[None]:
+    """Say what to do where the memory does not suffice.
+
+    Raises:
+        TrainingError: It does not.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        first = str(error).split("\n", maxsplit=1)[0]
+        if not (isinstance(error, MemoryError) or "out of memory" in first or "allocate memory" in first):
+            raise
+        recipe = run.recipe
+        raise TrainingError(
+            f"{run.device} has too little memory for a step of {rows} crops of {recipe.input_size[0]}x"
+            f"{recipe.input_size[1]} in {recipe.precision} ({first}): lower batch_size, take precision bf16, or share "
+            "the batch among several processes with torchrun; last.pt is sound"
+        ) from error

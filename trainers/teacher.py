@@ -1,0 +1,159 @@
+"""Distillation: a stronger network looks at the same crops and tells the student its heatmaps and joints.
+
+The loss becomes (1 - `teacher_heatmaps`) of the published one on the labels, and `teacher_heatmaps` of the same formula
+on the teacher's heatmaps, where a joint weighs the teacher's peak: what it is not sure of counts little. Joints that
+nobody labelled get the teacher's position, with a weight of `teacher_joints` times its score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from transpose_sdk.backends.choose import open_backend
+from transpose_sdk.bundle import open_bundle
+from transpose_sdk.decoding import decode_dark
+from transpose_sdk.errors import DataError
+from transpose_sdk.models import load_checkpoint
+from transpose_sdk.models.preprocessing import Preprocessing
+
+from .targets import heatmap_loss
+
+STRIDE = 4  # px of a crop for one of a heatmap
+
+
+class Teacher:
+    """A network that is not trained.
+
+    Args:
+        source: A checkpoint, or a bundle's name or folder. A bundle without a checkpoint runs on its own backend.
+        device: Where to run it.
+        keypoints: Heatmaps of the student.
+        precision: As of a recipe.
+
+    Raises:
+        BundleError: There is no such bundle, or it is damaged.
+        CheckpointError: The checkpoint cannot be read.
+        DataError: It knows another number of joints.
+    """
+
+    def __init__(self, source: str, device: torch.device, keypoints: int, precision: str = "fp32") -> None:
+        self._type = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        path = Path(source)
+        self._infer: Callable[[Tensor], Tensor]
+        if path.is_file():
+            self._infer, self.input_size, known = self._network(path, device)
+        else:
+            bundle = open_bundle(source, "pose")
+            if "torch" in bundle.graphs:
+                self._infer, self.input_size, known = self._network(bundle.graph("torch").path, device)
+            else:
+                backend = open_backend(bundle)
+                self._infer = lambda crops: torch.from_numpy(backend.infer(crops.cpu().numpy()).heatmaps).to(device)
+                self.input_size, known = bundle.input_size, len(bundle.skeleton)
+        if known != keypoints:
+            raise DataError(
+                f"the teacher {source} knows {known} joints and the network {keypoints}: "
+                "give a teacher of the same skeleton"
+            )
+
+    def _network(self, path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int], int]:
+        model = load_checkpoint(path).eval().requires_grad_(False).to(device)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        preprocessing = Preprocessing().to(device)
+
+        def infer(crops: Tensor) -> Tensor:
+            with torch.autocast(device.type, self._type or torch.bfloat16, enabled=self._type is not None):
+                heatmaps: Tensor = model(preprocessing(crops).contiguous(memory_format=torch.channels_last))
+            return heatmaps.float()
+
+        return infer, model.input_size, model.keypoints
+
+    @torch.no_grad()
+    def heatmaps(self, crops: Tensor) -> Tensor:
+        """What it sees in crops of the student.
+
+        Args:
+            crops: (N, H, W, 3) uint8 BGR of any size.
+
+        Returns:
+            (N, K, h, w) float32, on the grid of its own input size.
+        """
+        size = (crops.shape[1], crops.shape[2])
+        if size != self.input_size:
+            images = crops.permute(0, 3, 1, 2).float()
+            resized = resample(images, self.input_size, pixel_ratio(size, self.input_size))
+            crops = resized.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return self._infer(crops)
+
+    def on_grid(self, heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Its heatmaps (N, K, h, w) on the grid (height, width) of the student's."""
+        own = (heatmaps.shape[2], heatmaps.shape[3])
+        return heatmaps if own == size else resample(heatmaps, size, 1 / self._heatmap_ratio(own, size))
+
+    def joints(self, heatmaps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Its joints (N, K, 2) in px of the student's heatmaps of (height, width), and their scores (N, K)."""
+        coords, scores = decode_dark(np.ascontiguousarray(heatmaps.cpu().numpy()))
+        own = (heatmaps.shape[2], heatmaps.shape[3])
+        middle, other = (np.array((width - 1, height - 1)) / 2 for height, width in (own, size))
+        placed = (coords - middle) * self._heatmap_ratio(own, size) + other
+        return (
+            torch.from_numpy(placed.astype(np.float32)).to(heatmaps.device),
+            torch.from_numpy(scores).to(heatmaps.device),
+        )
+
+    def _heatmap_ratio(self, own: tuple[int, int], size: tuple[int, int]) -> float:
+        """Px of the student's heatmap for one of the teacher's."""
+        student = (STRIDE * size[0], STRIDE * size[1])
+        # A heatmap's (w - 1) steps span the crop's (W - 1), as in `transpose_sdk.crops.crop_affines`.
+        to_crop = (self.input_size[1] - 1) / (own[1] - 1)
+        to_student = (size[1] - 1) / (student[1] - 1)
+        return to_crop * pixel_ratio(student, self.input_size) * to_student
+
+
+def pixel_ratio(student: tuple[int, int], teacher: tuple[int, int]) -> float:
+    """Px of a student's crop for one of the teacher's, so that the whole crop is seen; sizes are (height, width)."""
+    return max((student[0] - 1) / (teacher[0] - 1), (student[1] - 1) / (teacher[1] - 1))
+
+
+def resample(maps: Tensor, size: tuple[int, int], step: float) -> Tensor:
+    """Sample maps about their middle, bilinear, zero outside.
+
+    Args:
+        maps: (N, C, H, W).
+        size: (height, width) to make.
+        step: Px of `maps` for one px of the result.
+    """
+    height, width = maps.shape[2:]
+    theta = maps.new_zeros((len(maps), 2, 3))
+    theta[:, 0, 0] = step * (size[1] - 1) / (width - 1)
+    theta[:, 1, 1] = step * (size[0] - 1) / (height - 1)
+    grid = affine_grid(theta, [len(maps), maps.shape[1], *size], align_corners=True)
+    return grid_sample(maps, grid, align_corners=True)
+
+
+def taught_joints(
+    joints: Tensor, weights: Tensor, taught: tuple[Tensor, Tensor], weight: float, min_score: float
+) -> tuple[Tensor, Tensor]:
+    """Fill in the teacher's joints where no other is known.
+
+    Args:
+        joints: (N, K, 2) in px of the heatmap.
+        weights: (N, K), 0 for unknown joints.
+        taught: The teacher's joints and scores, of the same shapes.
+        weight: Of a joint with score 1.
+        min_score: Joints of the teacher below it stay unknown.
+    """
+    places, scores = taught
+    missing = (weights == 0) & (scores >= min_score)
+    return torch.where(missing[..., None], places, joints), torch.where(missing, weight * scores.clamp(max=1), weights)
+
+
+def distillation_loss(heatmaps: Tensor, taught: Tensor) -> Tensor:
+    """The published loss with the teacher's heatmaps (N, K, H, W) as targets and its peaks as weights."""
+    return heatmap_loss(heatmaps, taught, taught.amax((2, 3)).clamp(0, 1))
