@@ -177,6 +177,21 @@ def test_the_gate_gives_back_the_worst_groups(errors: dict[str, float], kept: tu
     assert ("everything_quantized" in report) == bool(kept)
 
 
+def test_nothing_to_compare_is_no_proof() -> None:
+    """A network that sees no joint drifts by nothing, whatever quantization does to it."""
+    calls: list[bool] = []
+
+    def quantize(ignored: Sequence[str], quick: bool) -> Path:
+        calls.append(quick)
+        return Path("everything")
+
+    blind = replace(SAME, joints=0)
+    result = quantize_within_gate({"a": ["a"], "b": ["b"]}, quantize, lambda path, quick: blind)
+    assert not result.accepted
+    assert calls == [False]  # no use looking for the sensitive layers
+    assert "no joint" in str(blind)
+
+
 @pytest.fixture
 def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that a network without training passes: its joints lie where noise has its maximum."""
@@ -184,6 +199,7 @@ def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(accuracy, name, 100.0)
     for name in ("OKS_LIMIT", "ATTENTION_LIMIT"):
         monkeypatch.setattr(accuracy, name, 0.0)
+    monkeypatch.setattr(accuracy, "SCORE_FLOOR", -1.0)
     monkeypatch.setitem(LIMITS, "int8", Limits(mean_drift=100, max_drift=100, score_error=1, attention=0))
 
 
@@ -222,6 +238,7 @@ def test_an_int8_graph_that_fails_is_refused(
     network: TransPose, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(accuracy, "ATTENTION_LIMIT", 1 - 1e-12)
+    monkeypatch.setattr(accuracy, "SCORE_FLOOR", -1.0)  # the network is not trained
     data = CalibrationData(drawn / "people", detector="frame")
     monkeypatch.setattr("transpose_sdk.convert.gate.KEPT_SHARE", 0.1)
     monkeypatch.setattr("transpose_sdk.convert.quantize.QUICK", 2)

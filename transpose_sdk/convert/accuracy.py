@@ -72,7 +72,13 @@ class Parity:
 
     @property
     def burden(self) -> float:
-        """The largest share of what the gate allows; above 1 the gate is closed. Not a number counts as infinite."""
+        """The largest share of what the gate allows; above 1 the gate is closed.
+
+        Not a number counts as infinite, and so does nothing to compare: where the FP32 network sees no joint, the
+        people or the network are wrong, and no figure says anything about the graph.
+        """
+        if not self.joints:
+            return float("inf")
         shares = [
             self.mean_drift / MEAN_DRIFT_LIMIT,
             self.p99_drift / P99_DRIFT_LIMIT,
@@ -98,6 +104,11 @@ class Parity:
 
     def __str__(self) -> str:
         """One line for people."""
+        if not self.joints:
+            return (
+                f"no joint of {self.people} people scores above {SCORE_FLOOR:g} in FP32, so there is nothing to "
+                "compare: is the network trained, and are these people?"
+            )
         words = (
             f"mean drift {self.mean_drift:.2f} px (limit {MEAN_DRIFT_LIMIT:g}), "
             f"99th percentile {self.p99_drift:.2f} px (limit {P99_DRIFT_LIMIT:g}), "

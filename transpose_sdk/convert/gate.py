@@ -69,11 +69,12 @@ def quantize_within_gate(groups: Mapping[str, Sequence[str]], quantize: Quantize
         measure: Compares one.
 
     Returns:
-        The first graph that passes; else the best of those tried, not accepted.
+        The first graph that passes; else the best of those tried, not accepted. Where there is nothing to compare, the
+        graph with everything quantized, not accepted.
     """
     path = quantize((), False)
     first = measure(path, False)
-    if first.passed:
+    if first.passed or not first.joints:
         return Quantized(path, first, (), first, {})
     logger.warning("everything in INT8 is too far from FP32: %s; looking for the sensitive layers", first)
     sensitivity: dict[str, float] = {}
