@@ -230,6 +230,20 @@ def test_images_of_another_list_are_excluded(mixed: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ({**SETS[1], "skeleton": "", "keypoints": "lsp_joints"}, r"lsp_joints of annotation 1 has shape \(42,\)"),
+        ({**SETS[2], "joints": {"left_hand": 15}}, r"mpii\.mat: no keypoint 'left_hand' in skeleton 'coco17'"),
+        ({**SETS[0], "skeleton": "tail.yaml"}, r"have no joint of the same name: .*Name the network's joints by skel"),
+    ],
+)
+def test_sets_whose_joints_do_not_fit(mixed: Path, item: dict[str, Any], sentence: str) -> None:
+    (mixed / "tail.yaml").write_text("names: [tail]\n")
+    with pytest.raises(DataError, match=sentence):
+        read_training_set(Recipe.from_dict({"model": "tp_m", "datasets": [item]}), mixed, COCO17)
+
+
+@pytest.mark.parametrize(
     ("sets", "sentence"),
     [
         ([{**SETS[0], "format": "coco"}], r"datasets\[0\]: unknown keys format; a data set has annotations, exclude"),

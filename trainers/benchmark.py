@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from transpose_sdk.coco import is_labelled
 from transpose_sdk.errors import DataError
-from transpose_sdk.skeletons import LSP14, MPII16, Skeleton, joint_places
+from transpose_sdk.skeletons import LSP14, Skeleton, joint_places
 
-from .mpii import HEADS_FILE
+from .mpii import DESCRIPTION, HEADS_FILE
 from .persons import read_people
 from .skeleton_file import category_skeleton
 
@@ -68,14 +68,13 @@ def read_benchmark(path: Path, skeleton: Skeleton, kind: str | None = None) -> B
         DataError: The file cannot be read, its joints are not the network's, or what the score needs is not there.
     """
     content = read_people(path)
-    is_mpii = any("head_size" in item for item in content["annotations"])
     given = category_skeleton(content, path.stem)
     if kind is None:
-        kind = "mpii" if is_mpii or path.suffix == ".mat" or given == MPII16 else "coco"
+        kind = "mpii" if (content.get("info") or {}).get("description") == DESCRIPTION else "coco"
     if kind == "lsp":
         return Benchmark(_lsp(content, given, skeleton, path), skeleton, kind)
     if kind == "mpii":
-        if not is_mpii:
+        if not any("head_size" in item for item in content["annotations"]):
             raise DataError(f"{path} tells no head sizes, which PCKh needs: put MPII's {HEADS_FILE} beside valid.json")
         units = [item.get("head_size", np.nan) for item in content["annotations"]]
         return Benchmark(_in_order(content, "keypoints", given or skeleton, skeleton, units), skeleton, kind)

@@ -17,6 +17,7 @@ from scipy.io import loadmat
 from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import MPII16
 
+DESCRIPTION = "MPII Human Pose"
 HEAD_SIZE = 0.6  # of the diagonal of the head's box: the unit of PCKh
 HEADS_FILE = "gt_valid.mat"  # the published truth of the validation split, with the heads' boxes
 BODY_AREA = 0.53  # of the box around the joints: what COCO's segments cover of their boxes, so that OKS means the same
@@ -148,6 +149,7 @@ def _add_heads(persons: list[dict[str, Any]], path: Path) -> None:
 def _content(persons: list[dict[str, Any]]) -> dict[str, Any]:
     numbers = {name: number for number, name in enumerate(dict.fromkeys(item["file_name"] for item in persons), 1)}
     return {
+        "info": {"description": DESCRIPTION},
         "images": [{"id": number, "file_name": name} for name, number in numbers.items()],
         "annotations": [
             {"id": number, "image_id": numbers[item.pop("file_name")], "category_id": 1, **item}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transpose_sdk.errors import DataError
+from transpose_sdk.errors import DataError, InputError
 from transpose_sdk.skeletons import Skeleton
 
 from .datasets import DataSet
@@ -32,8 +32,7 @@ def load_training_set(
         cache: Where decoded images are kept; by default `data / "cache"`.
 
     Raises:
-        DataError: A file cannot be used, or nobody is left.
-        InputError: A joint mapping does not fit.
+        DataError: A file cannot be used, a joint mapping does not fit, or nobody is left.
     """
     left_out = LeftOut()
     persons, folder = read_training_set(recipe, data, skeleton, left_out)
@@ -57,8 +56,7 @@ def read_training_set(
         left_out: Counts who is left out.
 
     Raises:
-        DataError: A file cannot be used.
-        InputError: A joint mapping does not fit.
+        DataError: A file cannot be used, or a joint mapping does not fit.
     """
     counted = left_out or LeftOut()
     if recipe.datasets:
@@ -74,18 +72,24 @@ def read_training_set(
 
 def _load(item: DataSet, recipe: Recipe, data: Path, skeleton: Skeleton, left_out: LeftOut) -> Persons:
     excluded = {image["file_name"] for image in read_people(data / item.exclude)["images"]} if item.exclude else ()
-    persons = load_persons(
-        data / item.annotations,
-        skeleton,
-        keypoints=item.keypoints,
-        given=load_skeleton(item.skeleton, data) if item.skeleton else None,
-        joints=item.joints,
-        excluded=excluded,
-        teacher_weight=recipe.teacher_weight,
-        teacher_min_score=recipe.teacher_min_score,
-        min_agreement=recipe.min_agreement,
-        left_out=left_out,
-    )
+    given = load_skeleton(item.skeleton, data) if item.skeleton else None
+    try:
+        persons = load_persons(
+            data / item.annotations,
+            skeleton,
+            keypoints=item.keypoints,
+            given=given,
+            joints=item.joints,
+            excluded=excluded,
+            teacher_weight=recipe.teacher_weight,
+            teacher_min_score=recipe.teacher_min_score,
+            min_agreement=recipe.min_agreement,
+            left_out=left_out,
+        )
+    except InputError as error:
+        raise DataError(
+            f"{item.annotations}: {error}. Name the network's joints by skeleton, or pair them by joints in datasets"
+        ) from None
     if len(unknown := np.flatnonzero(~(persons.weights > 0).any(axis=0))):
         logger.info("%s labels no %s", item.annotations, ", ".join(skeleton.names[joint] for joint in unknown))
     return persons
