@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from transpose_sdk.bundle import write_bundle
-from transpose_sdk.skeletons import COCO17
+from transpose_sdk.skeletons import COCO17, Skeleton
 
 # A standing person in parts of the box; no two joints are near each other.
 FIGURE = np.array(
@@ -67,19 +67,19 @@ class BlobDetector:
         """Nothing to let go of."""
 
 
-def write_blob_bundle(folder: Path) -> Path:
-    """A pose bundle whose heatmaps (N, 17, 64, 48) tell how near each cell is to each joint's colour."""
+def write_blob_bundle(folder: Path, skeleton: Skeleton = COCO17) -> Path:
+    """A pose bundle whose heatmaps (N, K, 64, 48) tell how near each cell is to each joint's colour."""
     crops = ops.parameter([-1, 256, 192, 3], np.uint8, name="crops")
     planes = ops.transpose(ops.convert(crops, "f32"), np.array([0, 3, 1, 2]))
     cells = ops.avg_pool(planes, [4, 4], [0, 0], [0, 0], [4, 4], True)
-    away = ops.subtract(ops.unsqueeze(cells, np.array([1])), COLORS.reshape(1, 17, 3, 1, 1))
+    away = ops.subtract(ops.unsqueeze(cells, np.array([1])), COLORS[: len(skeleton)].reshape(1, -1, 3, 1, 1))
     distance = ops.reduce_sum(ops.multiply(away, away), np.array([2]))
     heatmaps = ops.exp(ops.multiply(distance, np.float32(-1 / (2 * 35.0**2))))
     heatmaps.output(0).set_names({"heatmaps"})
     description = {
         "kind": "pose",
         "name": folder.stem,
-        "skeleton": asdict(COCO17),
+        "skeleton": asdict(skeleton),
         "input_size": [256, 192],
         "attention": {"grid": [16, 12]},
         "graphs": {"fp16": {"path": "model_fp16.xml"}},

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from blob_people import COLORS, write_blob_bundle
 from drawn_people import coco_file, write_people
 from numpy.typing import NDArray
 from scipy.io import savemat
@@ -331,6 +332,27 @@ def test_own_skeleton_from_training_to_evaluation(tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert main(["eval", "--bundle", bundle, *files_of, "--worst", "3"]) == 2
     assert "--page" in capsys.readouterr().err
+
+
+def test_a_bundle_of_mpiis_joints_in_full(tmp_path: Path) -> None:
+    """A network that finds discs by their colour: all joints but a wrist, which is not drawn."""
+    columns, rows = np.meshgrid(np.arange(4), np.arange(4))
+    joints = (40 + 40 * np.stack((columns, rows), axis=-1).reshape(1, 16, 2)).astype(float)
+    write_mpii(tmp_path / "mpii", joints, np.zeros((1, 16), int), (200, 200))
+    image = np.zeros((200, 200, 3), np.uint8)
+    for joint, (x, y) in enumerate(joints[0].astype(int).tolist()):
+        if joint != 10:
+            cv2.circle(image, (x, y), 4, COLORS[joint].tolist(), -1, cv2.LINE_AA)
+    cv2.imwrite(str(tmp_path / "mpii" / "0.png"), image)
+    bundle = write_blob_bundle(tmp_path / "mpii.tpose", MPII16)
+    arguments = ["--bundle", str(bundle), "--mpii", str(tmp_path / "mpii" / "valid.json"), "--device", "CPU"]
+    arguments += ["--images", str(tmp_path / "mpii"), "--page", str(tmp_path / "page.png"), "--worst", "1"]
+    assert main(["eval", *arguments, "--json", str(tmp_path / "out.json")]) == 0
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["PCKh@0.5"] == pytest.approx(13 / 14, abs=1e-4)
+    assert report["joints"]["right_wrist"]["PCKh@0.5"] == 0
+    assert report["joints"]["head_top"]["PCKh@0.5"] == 1
+    assert report["worst"][0][0] == "0.png"
 
 
 def test_mpii_is_trained_and_validated_by_pckh(tmp_path: Path) -> None:
