@@ -175,7 +175,8 @@ def _draw_label(
 ) -> None:
     """Write the long or the short text on a plate over the box's upper left corner, moved into the picture."""
     height, width = canvas.shape[:2]
-    size = scale * 0.7 * float(np.clip(min(height, width) / 1080, 0.55, 4.0))
+    # Below 0.45 cv2's letters run into each other.
+    size = scale * float(np.clip(0.7 * min(height, width) / 1080, 0.45, 2.8))
     thickness = max(1, round(1.6 * size))
     text = texts[0]
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)

@@ -27,7 +27,7 @@ INK, FAINT = "#222222", "#707070"
 # All 17 joints and the skeleton fill three rows of six; of several layers each is to be seen at one glance.
 COLUMNS, COLUMNS_OF_LAYERS = 6, 9
 # Inches.
-PANEL, GAP, MARGIN, NAME, HEADING, TITLE, SCALE = 1.7, 0.08, 0.2, 0.19, 0.34, 0.4, 0.75
+PANEL, GAP, ROW_GAP, MARGIN, NAME, HEADING, TITLE, SCALE = 1.7, 0.08, 0.16, 0.2, 0.19, 0.34, 0.4, 0.75
 
 
 def explain_figure(
@@ -70,7 +70,7 @@ def explain_figure(
     columns = min(count, COLUMNS if len(layers) == 1 else COLUMNS_OF_LAYERS)
     rows = -(-count // columns)
     height = PANEL * size[1] / size[0]
-    block = HEADING + rows * (NAME + height + GAP) + GAP
+    block = HEADING + rows * (NAME + height + ROW_GAP) + GAP
     width = max(2 * MARGIN + columns * (PANEL + GAP) - GAP, 5.0)
     figure = Figure(figsize=(width, MARGIN + TITLE + len(layers) * block + SCALE), facecolor="white")
     FigureCanvasAgg(figure)
@@ -80,7 +80,7 @@ def explain_figure(
         _write(figure, MARGIN, top, heading, size=10.5)
         for index in range(count):
             left = MARGIN + index % columns * (PANEL + GAP)
-            upper = top + HEADING + index // columns * (NAME + height + GAP)
+            upper = top + HEADING + index // columns * (NAME + height + ROW_GAP)
             panel = _axes(figure, left, upper + NAME, PANEL, height)
             if index == 0:
                 drawn = PoseAnnotator(boxes=False, labels=False).annotate(picture, pose)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -39,4 +40,10 @@ def show(source: str | None = None, network: Mapping[str, str] | None = None) ->
     waker = QTimer()
     waker.timeout.connect(lambda: None)
     waker.start(INTERRUPT_MS)
-    return app.exec()
+    code = app.exec()
+    if not window.worker.ended:
+        # A network still compiles. Nothing can interrupt that, and the interpreter cannot end around it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

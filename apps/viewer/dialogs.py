@@ -79,7 +79,7 @@ class HelpSheet(QDialog):
             grid.addWidget(QLabel(action.toolTip().split(" (")[0]), row, column)
             keys = QLabel(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText))
             keys.setObjectName("source")
-            keys.setAlignment(Qt.AlignmentFlag.AlignRight)
+            keys.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(keys, row, column + 1)
         words = QLabel(
             "<b>Dependency</b>: what the network looked at to place the joint.<br>"

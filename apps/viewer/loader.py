@@ -41,6 +41,11 @@ class Loader:
         """Wait for the job at work."""
         self._thread.join(timeout)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed and the last job is done."""
+        return not self._thread.is_alive()
+
     def _work(self) -> None:
         while True:
             with self._changed:

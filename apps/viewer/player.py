@@ -66,16 +66,25 @@ class Player:
         estimator: PoseEstimator | None = None,
         streaming: Streaming | None = None,
     ) -> None:
-        """Go on with another source, network or options; what is None stays. Waits for the stream before to end."""
+        """Go on with another source, network or options; what is None stays. Waits for the stream before to end.
+
+        What comes when the player is closed already is closed as well.
+        """
         with self._changed:
-            before = self._playback
-            if playback is not None:
-                self._playback, self._held = playback, None
-            self._estimator = estimator or self._estimator
-            self._streaming = streaming or self._streaming
-            self._run += 1
+            late, before = self._closing, self._playback
+            if not late:
+                if playback is not None:
+                    self._playback, self._held = playback, None
+                self._estimator = estimator or self._estimator
+                self._streaming = streaming or self._streaming
+                self._run += 1
             stream = self._stream
             self._changed.notify_all()
+        if late:
+            for opened in (playback, estimator):
+                if opened is not None:
+                    opened.close()
+            return
         if stream is not None:
             stream.close()
         if before is not None and playback is not None:

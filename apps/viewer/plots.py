@@ -13,42 +13,43 @@ from .theme import DARK, Theme
 
 HISTORY = 100  # samples
 TITLE_HEIGHT = 18
+COLUMN_GAP, WORD_GAP = 16, 10
 
 
 class LinePlot(QWidget):
-    """One or more values over time, the last one in words.
+    """One or more values over time, the last ones in words.
 
     Args:
         title: What it is.
-        unit: Of the values.
+        lowest_top: The axis reaches at least so far up.
     """
 
-    def __init__(self, title: str, unit: str, lowest_top: float) -> None:
+    def __init__(self, title: str, lowest_top: float) -> None:
         super().__init__()
         self.setFixedHeight(50)
         self.theme: Theme = DARK
-        self._title, self._unit, self._lowest_top = title, unit, lowest_top
+        self._title, self._lowest_top = title, lowest_top
         self._samples: deque[tuple[float, ...]] = deque(maxlen=HISTORY)
-        self._text = "–"
+        self._words: tuple[str, ...] = ("–",)
 
-    def add(self, values: tuple[float, ...], text: str) -> None:
-        """One more sample, and what to write."""
+    def add(self, values: tuple[float, ...], *words: str) -> None:
+        """One more sample, and what to write: of several values each in the colour of its line."""
         self._samples.append(values)
-        self._text = text
-        self.setToolTip(f"{self._title}: {text}")
+        self._words = words
+        self.setToolTip(f"{self._title}: {', '.join(words)}")
         self.update()
 
     def clear(self) -> None:
         """Forget all."""
         self._samples.clear()
-        self._text = "–"
+        self._words = ("–",)
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
         """Draw title, number and lines; later series lie behind the first."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        _title(painter, self.theme, self.rect().toRectF(), self._title, self._text)
+        _title(painter, self.theme, self.rect().toRectF(), self._title, *self._words)
         area = QRectF(0, TITLE_HEIGHT + 4, self.width(), self.height() - TITLE_HEIGHT - 8)
         painter.setPen(QPen(QColor(self.theme.border), 1))
         painter.drawLine(area.bottomLeft(), area.bottomRight())
@@ -103,11 +104,11 @@ class StageBar(QWidget):
             width = self.width() * stage / total if total else 0
             painter.fillRect(QRectF(left, top, width, 8), QColor(color))
             left += width
-        column = self.width() / 2
+        column = (self.width() + COLUMN_GAP) / 2
         for place, (name, stage, color) in enumerate(zip(STAGES, self._stages, self.theme.series, strict=True)):
             corner = QPointF((place % 2) * column, top + 14 + 17 * (place // 2))
             painter.fillRect(QRectF(corner.x(), corner.y() + 4, 8, 8), QColor(color))
-            line = QRectF(corner.x() + 14, corner.y(), column - 26, 17)
+            line = QRectF(corner.x() + 14, corner.y(), column - COLUMN_GAP - 14, 17)
             painter.setPen(QColor(self.theme.muted))
             painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, name)
             painter.setPen(QColor(self.theme.text))
@@ -120,9 +121,9 @@ class SpeedPlots(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._fps = LinePlot("Frames per second", "", 10)
-        self._latency = LinePlot("Latency", "ms", 20)
-        self._dropped = LinePlot("Dropped frames", "", 4)
+        self._fps = LinePlot("Frames per second", 10)
+        self._latency = LinePlot("Latency in ms", 20)
+        self._dropped = LinePlot("Dropped frames", 4)
         self._stages = StageBar()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -141,7 +142,7 @@ class SpeedPlots(QWidget):
         """One more sample."""
         self._fps.add((speed.fps,), f"{speed.fps:.1f}")
         self._latency.add(
-            (speed.p50, speed.p95, speed.p99), f"p50 {speed.p50:.0f} · p95 {speed.p95:.0f} · p99 {speed.p99:.0f} ms"
+            (speed.p50, speed.p95, speed.p99), f"p50 {speed.p50:.0f}", f"p95 {speed.p95:.0f}", f"p99 {speed.p99:.0f}"
         )
         new = max(0, speed.dropped - (speed.dropped if self._before is None else self._before))
         self._before = speed.dropped
@@ -156,12 +157,15 @@ class SpeedPlots(QWidget):
         self._stages.show_stages((0.0,) * len(STAGES))
 
 
-def _title(painter: QPainter, theme: Theme, area: QRectF, title: str, text: str) -> None:
+def _title(painter: QPainter, theme: Theme, area: QRectF, title: str, *words: str) -> None:
+    """The title at the left and words at the right end; of several, each has the colour of its series."""
     line = QRectF(0, 0, area.width(), TITLE_HEIGHT)
     font = QFont(painter.font())
     font.setPixelSize(12)
     painter.setFont(font)
     painter.setPen(QColor(theme.muted))
     painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, title)
-    painter.setPen(QColor(theme.text))
-    painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
+    for place in reversed(range(len(words))):
+        painter.setPen(QColor(theme.text if len(words) == 1 else theme.series[place]))
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words[place])
+        line.setRight(line.right() - painter.fontMetrics().horizontalAdvance(words[place]) - WORD_GAP)

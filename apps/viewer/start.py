@@ -25,6 +25,7 @@ class StartPage(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._mark = QLabel()
         title = QLabel("See where every joint comes from")
         title.setObjectName("title")

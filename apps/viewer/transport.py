@@ -70,6 +70,7 @@ class Transport(QWidget):
         layout.addSpacing(6)
         layout.addWidget(self._slider, 1)
         layout.addWidget(self._clock)
+        layout.addSpacing(8)
         layout.addWidget(_button(actions["loop"]))
         self.show_source(None)
 

@@ -77,7 +77,7 @@ class MainWindow(QMainWindow):
         actions = self.actions_by_name
         self.parts = Workspace(actions, self.memory)
         self.setCentralWidget(self.parts)
-        self.parts.canvas.setFocus()  # not the first button
+        self.parts.start_page.setFocus()  # not the first button; the picture gets it with the first view
         if self.memory.geometry:
             self.restoreGeometry(QByteArray(self.memory.geometry))
         actions["panel"].setChecked(self.memory.panel)

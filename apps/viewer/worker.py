@@ -25,7 +25,7 @@ from .player import Player, described
 from .recording import Recording
 from .settings import Look, Network, Streaming
 
-JOIN_SECONDS = 10.0  # a network that is just being compiled cannot be interrupted
+JOIN_SECONDS, GRACE_SECONDS = 5.0, 0.3
 
 
 class ViewerWorker:
@@ -140,19 +140,31 @@ class ViewerWorker:
         self._loader.ask("screenshot", lambda: self._screenshot(path))
 
     def close(self, timeout: float = JOIN_SECONDS) -> None:
-        """End all threads; harmless when called again."""
-        if self._closed:
-            return
-        self._closed = True
+        """End all threads; harmless when called again.
+
+        A network that is just being compiled and a camera that does not answer cannot be interrupted: they are not
+        waited for (see `ended`), and what they give is closed when it comes.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         deadline = time.monotonic() + timeout
         self.stop_recording()
         self._loader.close()
         self._compiler.close()
         self._player.close()
         self._painter.close()
-        for part in (self._player, self._painter, self._recording, self._loader, self._compiler):
+        for part in (self._player, self._painter, self._recording):
             if part is not None:
                 part.join(max(0.1, deadline - time.monotonic()))
+        for loader in (self._loader, self._compiler):
+            loader.join(GRACE_SECONDS)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is being opened or compiled any more after `close`."""
+        return self._loader.ended and self._compiler.ended
 
     # On the loader's thread
 
@@ -197,6 +209,8 @@ class ViewerWorker:
         if playback is None or estimator is None or playback.exhausted:
             raise InputError("there is nothing to record: open a clip or a camera and let it play")
         with self._lock:
+            if self._closed:
+                return
             if self._recording is None:
                 record = source_record(playback.source)
                 self._recording = Recording(path, playback.source.fps, record, estimator, self._recording_ended)
