@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 from drawn_people import coco_file, write_people
 from scipy.io import savemat
 
@@ -219,6 +222,18 @@ def test_sets_are_mixed(mixed: Path) -> None:
     drawn = epoch_order(persons, recipe, 0)
     assert np.mean(drawn < 4) == pytest.approx(4 / 10.5, abs=0.02)
     assert np.mean(drawn == 7) == pytest.approx(0.5 / 10.5, abs=0.01)
+
+
+def test_documented_recipes(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    blocks = [textwrap.dedent(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    single, several, skeleton = blocks
+    assert Recipe.from_dict(yaml.safe_load(single)) == Recipe("tp_r_a4")
+    recipe = Recipe.from_dict(yaml.safe_load(several))
+    assert [item.weight for item in recipe.datasets] == [1, 2, 1]
+    joint_places(COCO17, MPII16, recipe.datasets[2].joints)
+    (tmp_path / "dancer.yaml").write_text(skeleton)
+    assert load_skeleton("dancer.yaml", tmp_path).flip_pairs == ((1, 2), (3, 4))
 
 
 def test_images_of_another_list_are_excluded(mixed: Path) -> None:
