@@ -355,6 +355,23 @@ def test_a_bundle_of_mpiis_joints_in_full(tmp_path: Path) -> None:
     assert report["worst"][0][0] == "0.png"
 
 
+def test_damaged_files_do_not_stop_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An image that cannot be read in each set, and a box far outside of an image that is evaluated."""
+    write_people(tmp_path, "train", 5, seed=1)
+    content = write_people(tmp_path, "val", 3, seed=2)
+    for place in ("train/004.png", "val/001.png"):
+        (tmp_path / place).write_bytes((tmp_path / place).read_bytes()[:50])
+    content["annotations"][1]["bbox"] = [900, 1, 20, 20]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    files = {"train_annotations": "train.json", "train_images": "train"}
+    files |= {"val_annotations": "val.json", "val_images": "val"}
+    with caplog.at_level("INFO"):
+        train(Recipe.from_dict({**TINY, **files, "epochs": 2}), tmp_path, tmp_path / "run", workers=0)
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+    assert caplog.text.count("left out: 1 persons whose image cannot be read (first: 004.png)") == 1
+    assert "1 of 3 images are missed" in caplog.text
+
+
 def test_mpii_is_trained_and_validated_by_pckh(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     joints = 55 + rng.uniform(-30, 30, (5, 16, 2))

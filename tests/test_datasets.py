@@ -11,11 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import yaml
 from drawn_people import coco_file, write_people
 from scipy.io import savemat
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
+
+import yaml  # noqa: E402
 
 from trainers import image_cache  # noqa: E402
 from trainers.batches import epoch_order  # noqa: E402
