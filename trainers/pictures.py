@@ -19,7 +19,7 @@ from transpose_sdk.skeletons import Skeleton
 from .augmentation import plain_view
 from .batches import Batch
 from .benchmark import Benchmark
-from .evaluation import image_reader
+from .image_cache import decode_image
 from .run import Run, averaged_weights
 from .step import prepare
 from .warp import Regions
@@ -41,7 +41,6 @@ def validation_batch(benchmark: Benchmark, folder: Path, input_size: tuple[int, 
     everyone = [(key, item) for key, items in benchmark.people.items() for item in items]
     chosen = [everyone[number * len(everyone) // PERSONS] for number in range(min(PERSONS, len(everyone)))]
     names = {image["id"]: image["file_name"] for image in benchmark.content["images"]}
-    read = image_reader(folder)
     crops, joints, weights = [], [], []
     for key, item in chosen:
         view = plain_view(np.array(item["bbox"], np.float32), input_size)
@@ -49,7 +48,9 @@ def validation_batch(benchmark: Benchmark, folder: Path, input_size: tuple[int, 
             crop_affines(view.center[None], view.scale[None], size) for size in (input_size, (height // 4, width // 4))
         )
         rows = np.array(item["keypoints"], np.float32).reshape(-1, 3)
-        crops.append(warp_crops(read(names[key]), affines, input_size)[0])
+        image = decode_image(folder / names[key])
+        # The evaluation tells of images that cannot be read; here they are black.
+        crops.append(warp_crops(image if image.size else np.zeros((1, 1, 3), np.uint8), affines, input_size)[0])
         joints.append(apply_affine(rows[:, :2], smaller[0]).astype(np.float32))
         weights.append((rows[:, 2] > 0).astype(np.float32))
     return Batch(*(torch.from_numpy(np.stack(part)) for part in (crops, joints, weights)))
