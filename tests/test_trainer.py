@@ -159,7 +159,7 @@ def check_steps(run: Run, batch: Batch, steps: int) -> None:
             )
 
 
-def test_step_of_tp_r_a3_from_the_reference_weights(shared: Path, tmp_path: Path) -> None:
+def test_step_of_tp_r_a3_from_the_reference_weights(tmp_path: Path) -> None:
     recipe = Recipe("tp_r_a3", variant={"dropout": 0.0})
     run = start_run(recipe, tmp_path, None, CPU)
     for name, value in run.model.state_dict().items():
