@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from transpose_sdk.errors import InputError, SourceError
-from transpose_sdk.media.frames import FrameClock, Source
-from transpose_sdk.media.sources import open_source
+from transpose_sdk.media import video
+from transpose_sdk.media.frames import FrameClock, FrameRange, Source, SourceFrame
+from transpose_sdk.media.seeking import has_constant_rate
+from transpose_sdk.media.sources import ImageSource, open_source
 from transpose_sdk.media.video import CaptureSource
 
 FPS = 12.5
@@ -91,6 +93,100 @@ def test_a_video_cut_short_gives_what_can_be_decoded(tmp_path: Path) -> None:
         assert 0 < len(list(source)) < 20
 
 
+@pytest.mark.parametrize(("name", "codec"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v")])
+def test_corrupt_packets_cost_their_frames_and_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, codec: str
+) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10.0, (64, 48))
+    for _ in range(40):
+        writer.write(rng.integers(0, 255, (48, 64, 3), np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    if codec == "MJPG":
+        packets = data.split(b"00dc")  # the index at the end has the same words and comes last
+        packets[15:18] = [packet[:4] + bytes(len(packet) - 4) for packet in packets[15:18]]
+        path.write_bytes(b"00dc".join(packets))
+    else:
+        start, stop = int(0.4 * len(data)), int(0.5 * len(data))
+        path.write_bytes(data[:start] + rng.bytes(stop - start) + data[stop:])
+    with open_source(path) as source:
+        assert isinstance(source, CaptureSource)
+        frames = list(source)
+        lost = source.damaged
+    assert 0 < lost < 10
+    assert frames[-1].index > 30
+    assert len(frames) == frames[-1].index + 1 - lost
+    # What is left keeps its index and its time.
+    np.testing.assert_allclose([frame.time for frame in frames], [frame.index / 10 for frame in frames], atol=1e-3)
+    assert caplog.text.count("cannot be decoded") == 1
+    assert f"{lost} frames of {path}" in caplog.text
+
+
+def test_a_video_without_a_frame_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.avi"
+    cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48)).release()
+    assert path.stat().st_size > 0
+    with pytest.raises(SourceError, match=r"no frame of .*none\.avi"):
+        open_source(path)
+
+
+@pytest.fixture(scope="module", params=[("long.mp4", "mp4v"), ("long.avi", "MJPG")], ids=["mp4", "avi"])
+def long_clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 noisy frames."""
+    name, codec = request.param
+    path = tmp_path_factory.mktemp("video") / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10.0, (64, 48))
+    rng = np.random.default_rng(0)
+    for _ in range(120):
+        writer.write(rng.integers(0, 255, (48, 64, 3), np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_late_start_is_sought_and_exact(long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tail() -> tuple[list[SourceFrame], int]:
+        grabs = 0
+
+        class Counted(CaptureSource):
+            def _grab(self, index: int, period: float) -> float | None:
+                nonlocal grabs
+                grabs += 1
+                return super()._grab(index, period)
+
+        return list(Counted(str(long_clip), FrameRange(90, 100, 3))), grabs
+
+    sought, few = tail()
+    monkeypatch.setattr(video, "WORTH_SEEKING", 1000)
+    counted, many = tail()
+    assert [frame.index for frame in sought] == [90, 93, 96, 99]
+    assert (few, many) == (10, 100)
+    for one, other in zip(sought, counted, strict=True):
+        assert one.time == pytest.approx(other.time)
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_uneven_frames_are_counted_not_sought(long_clip: Path, tmp_path: Path) -> None:
+    assert has_constant_rate(long_clip)
+    data = bytearray(long_clip.read_bytes())
+    if long_clip.suffix == ".mp4":
+        table = data.index(b"stts") + 8  # one entry: 120 frames of so long
+        assert data[table - 4 : table + 8] == b"\0\0\0\0\0\0\0\1" + (120).to_bytes(4, "big")
+        data[table : table + 4] = (3).to_bytes(4, "big")  # the next boxes read as durations: three different ones
+    else:
+        index = data.index(b"idx1") + 8 + 40 * 16
+        data[index + 12 : index + 16] = bytes(4)  # frame 40 is empty: one that was dropped
+    uneven = tmp_path / long_clip.name
+    uneven.write_bytes(data)
+    assert not has_constant_rate(uneven)
+    for other in (tmp_path / "missing.mp4", Path(__file__)):
+        assert not has_constant_rate(other)
+    for length in (3, 10, len(data) // 2):  # cut short: no table, no promise, and no error
+        uneven.write_bytes(data[:length])
+        assert not has_constant_rate(uneven)
+
+
 def test_closing_from_another_thread_ends_the_iteration(clip: Path) -> None:
     source = open_source(clip)
     frames = iter(source)
@@ -121,6 +217,24 @@ def test_images(folder: Path, pattern: str, options: dict[str, int], indices: li
     for frame, level in zip(frames, grey, strict=True):
         assert frame.image.shape == (8, 10, 3)  # grey and alpha become BGR
         assert (frame.image == grey_level(level)).all()
+
+
+def test_unreadable_images_are_skipped_and_named_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "shot_3.png").write_bytes((folder / "shot_2.png").read_bytes()[:40])
+    (folder / "shot_4.jpg").touch()
+    with open_source(folder) as source:
+        assert [frame.index for frame in source] == [0, 1, 4]
+        assert isinstance(source, ImageSource)
+        assert [path.name for path in source.skipped] == ["shot_3.png", "shot_4.jpg"]
+    (message,) = caplog.messages
+    assert all(word in message for word in ("skipped 2 of 5", str(folder), "shot_3.png, shot_4.jpg"))
+
+
+def test_a_folder_with_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "c.png"):
+        (tmp_path / name).write_text("this is no image")
+    with pytest.raises(SourceError, match=r"a\.png .*cannot be decoded.* nor can 2 more"):
+        list(open_source(tmp_path))
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 3), (6, 8), (6, 8, 1), (6, 8, 4)])

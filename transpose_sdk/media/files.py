@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -74,6 +74,21 @@ def sink_errors(path: Path | str) -> Iterator[None]:
         raise SinkError(
             f"cannot write {path} ({reason}): check the folder, its permission and the free space"
         ) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file of its own; one that does not fit on the disk is taken away again.
+
+    Raises:
+        SinkError: It cannot be written.
+    """
+    with sink_errors(path):
+        try:
+            path.write_bytes(data)
+        except OSError:
+            with suppress(OSError):  # the first failure is the one to tell
+                path.unlink()
+            raise
 
 
 class GrowingFile:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.draw import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.media.files import FileSink, PosedFrame, sink_errors
+from transpose_sdk.media.files import FileSink, PosedFrame, sink_errors, write_whole
 from transpose_sdk.media.frames import DEFAULT_FPS
 from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.sources import IMAGE_SUFFIXES
@@ -168,8 +168,7 @@ class ImageSink(FileSink):
         found, data = cv2.imencode(path.suffix, self._annotator.annotate(frame.image, frame.poses))
         if not found:
             raise SinkError(f"OpenCV cannot encode {path.suffix} images for {path}: use .png or .jpg")
-        with sink_errors(path):
-            path.write_bytes(data.tobytes())
+        write_whole(path, data.tobytes())
         self._written += 1
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from transpose_sdk.errors import SinkError
-from transpose_sdk.media.files import FileSink, GrowingFile, PosedFrame, Sink, sink_errors
+from transpose_sdk.media.files import FileSink, GrowingFile, PosedFrame, Sink, sink_errors, write_whole
 from transpose_sdk.media.pictures import ImageSink, VideoSink
 from transpose_sdk.skeletons import Skeleton
 
@@ -183,8 +183,7 @@ class OpenPoseSink(FileSink):
             for person in frame_record(frame)["people"]
         ]
         path = self.folder / f"{self._stem}_{frame.index:012d}_keypoints.json"
-        with sink_errors(path):
-            path.write_bytes(_dumps({"version": 1.3, "people": people}))
+        write_whole(path, _dumps({"version": 1.3, "people": people}))
 
 
 class MotSink(FileSink):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import logging
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Sour
 from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.video import CaptureSource
 
+logger = logging.getLogger(__name__)
+
+NAMED = 5  # unreadable images that the log names
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 SourceSpec = str | os.PathLike[str] | int | Source | Iterable[object]
@@ -100,8 +105,11 @@ def _open_path(spec: str, frames: FrameRange, fps: float | None) -> Source:
 class ImageSource(Closing):
     """Image files in natural order of their names: frame_2 comes before frame_10.
 
+    One that cannot be read among others is skipped, and the log names it once, at the end.
+
     Attributes:
         paths: The files; a frame's index is its place here.
+        skipped: Those that could not be read so far.
     """
 
     def __init__(self, paths: Iterable[Path], frames: FrameRange, fps: float | None = None, name: str = "") -> None:
@@ -110,6 +118,7 @@ class ImageSource(Closing):
         self._frames = frames
         self._period = 1.0 / (fps or DEFAULT_FPS)
         self._closed = False
+        self.skipped: list[Path] = []
         self.name = name or str(self.paths[0])
         self.kind = "images"
         self.fps = fps / frames.stride if fps else None
@@ -122,10 +131,25 @@ class ImageSource(Closing):
         self._closed = True
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        for index in self._frames.of(len(self.paths)):
-            if self._closed:
-                return
-            yield SourceFrame(index, index * self._period, read_image(self.paths[index]))
+        wanted = self._frames.of(len(self.paths))
+        reason: SourceError | None = None
+        try:
+            for index in wanted:
+                if self._closed:
+                    return
+                try:
+                    image = read_image(self.paths[index])
+                except SourceError as error:
+                    self.skipped.append(self.paths[index])
+                    reason = reason or error
+                else:
+                    yield SourceFrame(index, index * self._period, image)
+            if reason is not None and len(self.skipped) == len(wanted):
+                others = f", nor can {len(wanted) - 1} more of {self.name}" if len(wanted) > 1 else ""
+                raise SourceError(f"{reason}{others}")
+        finally:
+            if self.skipped and len(self.skipped) < len(wanted):
+                logger.warning("%s", _skipped_line(self.skipped, len(wanted), self.name))
 
 
 class ArraySource(Closing):
@@ -184,7 +208,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise SourceError(
             f"cannot read {path} ({error.strerror or error}): check the path and its permission"
         ) from error
-    with quiet_opencv():
+    image = None
+    # OpenCV raises for a header that claims more pixels than it will hold.
+    with quiet_opencv(), suppress(cv2.error):
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise SourceError(
@@ -192,6 +218,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             "complete"
         )
     return np.asarray(image, np.uint8)
+
+
+def _skipped_line(skipped: list[Path], total: int, name: str) -> str:
+    more = f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
+    listed = ", ".join(path.name for path in skipped[:NAMED])
+    return f"skipped {len(skipped)} of {total} images of {name} that cannot be read: {listed}{more}"
 
 
 def _natural_key(path: Path) -> list[tuple[str, int, str]]:

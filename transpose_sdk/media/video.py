@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from transpose_sdk.closing import Closing
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame
 from transpose_sdk.media.quiet import quiet_opencv
+from transpose_sdk.media.seeking import has_constant_rate
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +24,19 @@ logger = logging.getLogger(__name__)
 NETWORK_TIMEOUT_MS = 5000
 # Seconds to wait before the first attempt to reopen a camera, doubled up to the last.
 FIRST_RETRY, LAST_RETRY = 0.25, 8.0
+LONGEST_DAMAGE = 250  # frames in a row; a file that was cut short has no more after them
+WORTH_SEEKING = 32  # frames; OpenCV decodes 16 and more on the way to the one it seeks
 
 
 class CaptureSource(Closing):
     """A video file, a camera or a network stream; a live one that disappears is reopened.
 
-    Frames before `start` and between strides are grabbed but not converted. Seeking is not used: on files of variable
-    frame rate and on open GOPs it lands on another frame than counting does.
+    Frames before `start` and between strides are grabbed but not converted. A `start` far into a file is sought where
+    the container promises that this finds the frame that counting would (see `seeking`).
 
     Attributes:
         reconnects: How often a live source was lost and found again.
+        damaged: Frames so far, between others, that a file holds but that cannot be decoded; they keep their indices.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class CaptureSource(Closing):
         self._grabbed = True
 
         is_camera = isinstance(target, int)
-        total = _sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9)
+        total = self._total = _sane(self._capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9)
         self._stated_fps = fps
         self._raw_fps = fps or _sane(self._capture.get(cv2.CAP_PROP_FPS), 1000.0)
         is_network = isinstance(target, str) and "://" in target
@@ -75,7 +80,7 @@ class CaptureSource(Closing):
         self.frame_count = None if self.live or total is None else len(frames.of(int(total)))
         width, height = (int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.size = (width, height) if width > 0 and height > 0 else None
-        self.reconnects = 0
+        self.reconnects = self.damaged = 0
 
     def close(self) -> None:
         """Release the file or the device; an iteration in another thread ends at its next frame."""
@@ -89,16 +94,24 @@ class CaptureSource(Closing):
         period = 1.0 / (self._raw_fps or DEFAULT_FPS)
         clock = FrameClock(period)
         first: float | None = None
-        index = 0
+        index = 0 if self.live else self._seek()
         if self.live:
             self._grabbed = False  # the frame that proved the camera has grown old since
+        failures = 0  # in a row
         while not self._closed.is_set() and not self._frames.is_past(index):
             stamp = self._grab(index, period)
-            if stamp is None:
-                if self.live and not self._closed.is_set():
+            if stamp is None and self.live:
+                if not self._closed.is_set():
                     self._reopen()
-                    continue
-                break
+                continue
+            if stamp is None:
+                failures += 1
+                index += 1
+                if failures > LONGEST_DAMAGE or index > (self._total or 0):
+                    break
+                continue
+            self.damaged += failures
+            failures = 0
             if self.live:
                 now = time.monotonic()
                 first = now if first is None else first
@@ -109,6 +122,28 @@ class CaptureSource(Closing):
                 if image is not None:
                     yield SourceFrame(index, seconds, image)
             index += 1
+        if self.damaged:
+            logger.warning("%d frames of %s cannot be decoded and are left out", self.damaged, self.name)
+
+    def _seek(self) -> int:
+        """Go to the first frame wanted where that is worth it and exact; the index of the frame that comes next."""
+        start, target = self._frames.start, self._target
+        if start < WORTH_SEEKING or not isinstance(target, str) or _file_backend() != cv2.CAP_FFMPEG:
+            return 0
+        if not has_constant_rate(Path(target)):
+            return 0
+        with self._lock:
+            if self._capture is None:
+                return 0
+            rate, first = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, start)
+            found = self._capture.grab()
+            passed = (self._capture.get(cv2.CAP_PROP_POS_MSEC) - first) / 1000 * rate
+            if found and abs(passed - start) < 0.25:
+                return start
+            self._capture.release()  # elsewhere: count from the beginning
+            self._capture = _open_capture(target)
+            return 0
 
     def _grab(self, index: int, period: float) -> float | None:
         """Take the next frame out of the stream; its raw time in seconds, or None at the end."""
