@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from transpose_sdk import probe as probes
 from transpose_sdk.backends import openvino
 from transpose_sdk.backends.choose import open_backend, parse_device
-from transpose_sdk.backends.protocol import Backend
+from transpose_sdk.backends.protocol import Backend, Outputs
 from transpose_sdk.bundle import Bundle, file_digest, open_bundle
 from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
 from transpose_sdk.estimator import PoseEstimator
@@ -111,9 +112,59 @@ def test_calls_from_several_threads_do_not_mix(opened: tuple[Backend, float], cr
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda i: backend.infer(crops[i : i + 1 + i % 3]).heatmaps, range(8)))
     flights = [backend.submit(crops[i : i + 1 + i % 3]) for i in range(8)]
+    # Calls that run together round otherwise than alone; another crop's answer is far away.
+    close = 1e-5 * max(float(np.abs(each).max()) for each in alone)
     for i in range(8):
-        np.testing.assert_array_equal(together[i], alone[i])
-        np.testing.assert_array_equal(flights[i].result().heatmaps, alone[i])
+        np.testing.assert_allclose(together[i], alone[i], rtol=0, atol=close)
+        np.testing.assert_allclose(flights[i].result().heatmaps, alone[i], rtol=0, atol=close)
+
+
+@pytest.mark.parametrize(
+    ("counts", "runs"),
+    [
+        ([3, 2, 4], [9]),  # three frames in one batch
+        ([5, 5, 5, 5], [15, 5]),  # the fourth does not fit into 16
+        ([0, 2, 20, 1], [2, 20, 1]),  # one that is larger than a batch is split, on its own
+    ],
+)
+def test_what_waits_for_a_gpu_runs_together(
+    bundle: Bundle, crops: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, counts: list[int], runs: list[int]
+) -> None:
+    pytest.importorskip("torch", reason="needs torch: pip install transpose-sdk[cuda]")
+    from transpose_sdk.backends.pytorch import TorchBackend
+
+    backend = TorchBackend(bundle, "CPU")
+    frames = [np.resize(np.roll(crops, 3 * i, axis=0), (count, *crops.shape[1:])) for i, count in enumerate(counts)]
+    alone = [backend.infer(frame, attention=True) for frame in frames]
+    run, sizes, busy = backend._run, [], threading.Event()
+
+    def counted(together: NDArray[np.uint8], attention: bool) -> Outputs:
+        sizes.append(len(together))
+        return run(together, attention)
+
+    monkeypatch.setattr(backend, "_run", counted)
+    backend._worker.submit(busy.wait)  # the device works on something else
+    flights = [backend.submit(frame, attention=bool(i % 2)) for i, frame in enumerate(frames)]
+    busy.set()
+    for i, (flight, wanted) in enumerate(zip(flights, alone, strict=True)):
+        answer = flight.result()
+        np.testing.assert_allclose(answer.heatmaps, wanted.heatmaps, rtol=0, atol=1e-5)
+        assert (answer.queries is not None) == bool(i % 2)
+        if answer.queries is not None and wanted.queries is not None:
+            np.testing.assert_allclose(answer.queries, wanted.queries, rtol=0, atol=1e-3)
+    assert sizes == runs
+    backend.close()
+
+
+def test_a_device_that_fails_tells_all_who_wait(bundle: Bundle, crops: NDArray[np.uint8]) -> None:
+    pytest.importorskip("torch", reason="needs torch: pip install transpose-sdk[cuda]")
+    backend = open_backend(bundle, "TORCH:CPU")
+    flights = [backend.submit(wrong) for wrong in (crops[:2, :5], crops[:1, :5])]  # crops of another height
+    for flight in flights:
+        with pytest.raises((BackendError, ValueError)):
+            flight.result()
+    backend.infer(crops[:1])  # and goes on
+    backend.close()
 
 
 def test_a_backend_says_what_it_prefers(opened: tuple[Backend, float]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from blob_people import BlobDetector, joints_of, picture, write_blob_bundle
 
+from transpose_sdk.detectors import open_detector
 from transpose_sdk.errors import BackendError, InputError, SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.sources import open_source
@@ -144,6 +145,50 @@ def test_flip_test_and_stream_agree(bundle: Path) -> None:
         image = picture(two_people(0))
         frame = next(PoseStream([image], estimator, track=False))
         np.testing.assert_allclose(frame.poses.keypoints, estimator(image).keypoints, atol=1e-3)
+
+
+def test_two_streams_share_an_estimator(estimator: PoseEstimator) -> None:
+    """Also the shipped detector's canvas and request, which see frames of two sizes at once."""
+    detector = open_detector("person")
+    pictures = [picture(two_people(0)), picture(two_people(30), (480, 640))]
+    alone = [(estimator(image).keypoints, detector(image)[0]) for image in pictures]
+    wrong: list[str] = []
+
+    def watch(place: int) -> None:
+        with PoseStream([pictures[place]] * 12, estimator, track=False) as stream:
+            for frame in stream:
+                same = np.array_equal(frame.poses.keypoints, alone[place][0])
+                if not same or not np.array_equal(detector(frame.image)[0], alone[place][1]):
+                    wrong.append(f"frame {frame.index} of stream {place}")
+
+    threads = [threading.Thread(target=watch, args=(place,)) for place in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_people_of_neighbouring_frames_share_a_batch(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a backend of padded batches, as a GPU's, the crops of the frames that wait for it run together."""
+    with PoseEstimator(tiny_bundle, "TORCH:CPU", detector=BlobDetector()) as estimator:
+        pictures = [picture(two_people(index)) for index in range(12)]
+        alone = [estimator(image) for image in pictures]
+        backend: Any = estimator.backend
+        run, sizes = backend._run, []
+
+        def slowly(crops: np.ndarray, attention: bool) -> Any:
+            sizes.append(len(crops))
+            time.sleep(0.05)  # a network that is slower than the other stages
+            return run(crops, attention)
+
+        monkeypatch.setattr(backend, "_run", slowly)
+        with PoseStream(pictures, estimator, track=False) as stream:
+            frames = list(stream)
+    assert sum(sizes) == 2 * len(pictures)
+    assert max(sizes) >= 6  # three frames
+    for frame, wanted in zip(frames, alone, strict=True):
+        np.testing.assert_allclose(frame.poses.keypoints, wanted.keypoints, atol=0.05)
 
 
 def test_image_files_have_nothing_to_do_with_each_other(estimator: PoseEstimator, tmp_path: Path) -> None:

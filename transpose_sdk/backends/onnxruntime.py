@@ -44,7 +44,7 @@ class OnnxRuntimeBackend(WorkerBackend):
         self.device = f"CUDA:{int(index or 0)}" if kind == "CUDA" else kind
         self.input_size = bundle.input_size
         # People one by one on a CPU, whose cores work on each; a GPU wants them together.
-        self.batches: tuple[int, ...] = (1,) if kind == "CPU" else tuple(range(1, LARGEST_BATCH + 1))
+        self._sizes = (1,) if kind == "CPU" else tuple(range(1, LARGEST_BATCH + 1))
         graph = bundle.graph(GRAPHS[self.precision])
         provider = PROVIDERS[kind]
         check_providers(ort.get_available_providers(), provider)
@@ -64,11 +64,16 @@ class OnnxRuntimeBackend(WorkerBackend):
         self.has_attention = {"queries", "keys"} <= set(self._outputs)
         self.infer(np.zeros((1, *self.input_size, 3), np.uint8))
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Any number of crops on a GPU."""
+        return self._sizes
+
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
         wanted = ["heatmaps", "queries", "keys"] if attention and self.has_attention else ["heatmaps"]
         if not len(crops):
             return Outputs(*(np.empty((0, *self._outputs[name][1:]), np.float32) for name in wanted))
-        step = self.batches[-1]
+        step = self._sizes[-1]
         parts = []
         for start in range(0, len(crops), step):
             try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,24 @@ from numpy.typing import NDArray
 from transpose_sdk.backends.protocol import Outputs
 
 
+class _Job(NamedTuple):
+    """Crops that wait for the device, and where their answer goes."""
+
+    crops: NDArray[np.uint8]
+    attention: bool
+    answer: Future[Outputs]
+
+
 class WorkerBackend:
     """A backend on one thread: calls from several threads wait for each other there, and not for the device.
+
+    What waits is run together as far as it fits into the largest batch: a GPU takes the few people of several frames
+    in the time of one frame's.
 
     Attributes:
         name: The runtime.
         has_attention: Whether the graph gives queries and keys.
+        batches: See `Backend`.
     """
 
     name: str
@@ -23,6 +37,12 @@ class WorkerBackend:
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"transpose-{self.name}")
+        self._waiting: deque[_Job] = deque()  # only the worker takes from it
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """See above."""
+        raise NotImplementedError
 
     def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
         """Run the network and wait; see `submit`."""
@@ -38,11 +58,38 @@ class WorkerBackend:
         Returns:
             The answer; its `result` raises BackendError where the device failed.
         """
-        return self._worker.submit(self._run, crops, attention and self.has_attention)
+        job = _Job(crops, attention and self.has_attention, Future())
+        self._waiting.append(job)
+        self._worker.submit(self._run_waiting)
+        return job.answer
 
     def close(self) -> None:
         """Wait for what is in flight."""
         self._worker.shutdown()
+
+    def _run_waiting(self) -> None:
+        """Run the job that has waited longest, with those behind it that fit into its batch."""
+        if not self._waiting:  # the last run took this call's job along
+            return
+        jobs = [self._waiting.popleft()]
+        room = self.batches[-1] - len(jobs[0].crops)
+        while self._waiting and len(self._waiting[0].crops) <= room:
+            jobs.append(self._waiting.popleft())
+            room -= len(jobs[-1].crops)
+        try:
+            crops = np.concatenate([job.crops for job in jobs]) if len(jobs) > 1 else jobs[0].crops
+            outputs = self._run(crops, any(job.attention for job in jobs))
+        except BaseException as error:  # noqa: BLE001 - those who wait for the answers get it
+            for job in jobs:
+                job.answer.set_exception(error)
+            return
+        start = 0
+        for job in jobs:
+            stop = start + len(job.crops)
+            heatmaps, *others = (None if array is None else array[start:stop] for array in outputs)
+            assert heatmaps is not None
+            job.answer.set_result(Outputs(heatmaps, *others) if job.attention else Outputs(heatmaps))
+            start = stop
 
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
         """Run the network, on the worker's thread."""

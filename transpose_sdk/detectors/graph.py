@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def take_images(model: ov.Model, recipe: Recipe) -> ov.Model:
 
 
 class GraphDetector:
-    """A compiled detection network behind a letterbox; see `Detector`.
+    """A compiled detection network behind a letterbox; see `Detector`. Safe to call from several threads.
 
     Args:
         name: What to call it.
@@ -131,25 +132,28 @@ class GraphDetector:
         self._recipe = recipe
         self._threshold = score_threshold
         self._letterbox = Letterbox(recipe.input_size, recipe.centered, recipe.padding)
+        self._lock = threading.Lock()  # one canvas and one request, of whose outputs the boxes are made in place
         self(np.zeros((*recipe.input_size, 3), np.uint8))  # compiles the numba parts and touches the buffers
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Find people; see `Detector`."""
-        if self._request is None:
-            raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
         image = check_image(image)
-        scale, x, y = self._letterbox.fit(image)
-        results = self._request.infer({0: self._letterbox.canvas}, share_inputs=True, share_outputs=True)
-        boxes, scores = self._recipe.decode(
-            [results[i] for i in range(len(results))], self._recipe.input_size, self._threshold
-        )
+        with self._lock:
+            if self._request is None:
+                raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
+            scale, x, y = self._letterbox.fit(image)
+            results = self._request.infer({0: self._letterbox.canvas}, share_inputs=True, share_outputs=True)
+            boxes, scores = self._recipe.decode(
+                [results[i] for i in range(len(results))], self._recipe.input_size, self._threshold
+            )
         boxes = to_image(boxes, scale, x, y, (image.shape[0], image.shape[1]))
         visible = (boxes[:, 2] >= 1) & (boxes[:, 3] >= 1)
         return boxes[visible], np.ascontiguousarray(scores[visible], np.float32)
 
     def close(self) -> None:
         """Let go of the network."""
-        self._request = None
+        with self._lock:
+            self._request = None
 
 
 def output_shapes(model: ov.Model) -> Sequence[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class PersonDetector:
         self._device = device
         self._threshold = score_threshold
         self._turned: GraphDetector | None = None
+        self._lock = threading.Lock()
         self._straight: GraphDetector | None = self._open(input_size)
 
     def _open(self, size: tuple[int, int]) -> GraphDetector:
@@ -65,15 +67,17 @@ class PersonDetector:
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Find people; see `Detector`."""
-        if self._straight is None:
-            raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
         height, width = check_image(image).shape[:2]
-        if (height > width) == (self._size[0] > self._size[1]):
-            return self._straight(image)
-        if self._turned is None:  # compiled when the first such frame comes: most sources have one shape only
-            self._turned = self._open((self._size[1], self._size[0]))
-        return self._turned(image)
+        with self._lock:
+            network = self._straight
+            if network is None:
+                raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
+            if (height > width) != (self._size[0] > self._size[1]):
+                # Compiled when the first such frame comes: most sources have one shape only.
+                network = self._turned = self._turned or self._open((self._size[1], self._size[0]))
+        return network(image)
 
     def close(self) -> None:
         """Let go of the network."""
-        self._straight = self._turned = None
+        with self._lock:
+            self._straight = self._turned = None

@@ -12,7 +12,7 @@ Detections = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (N, 4) x, 
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds people in a frame. One call at a time: a detector reuses its buffers.
+    """Finds people in a frame. A stream calls it from one thread; one that several streams share has to stand more.
 
     Attributes:
         name: What to call it in reports.

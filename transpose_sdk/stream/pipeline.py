@@ -79,7 +79,7 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._estimator = estimator
-        self._requests = estimator.backend.requests
+        self._wanted = estimator.backend.requests * estimator.backend.batches[-1]  # crops that keep the device busy
         self._latest = latest
         self._finder = finder
         self._tracker = tracker
@@ -210,14 +210,14 @@ class Pipeline:
         # A frame that would only wait for the network or for the consumer would better be a newer one.
         ahead = self._located - self._done
         busy = sum(list(self._crops)[len(self._crops) - ahead :])
-        return not len(self._finished) and ahead < AHEAD and busy < self._requests
+        return not len(self._finished) and ahead < AHEAD and busy < self._wanted
 
     def _allowed_ahead(self) -> int:
         """Frames that have to be in the network while the next one is located, so that it has enough crops."""
         total = 0
         for frames, crops in enumerate(reversed(self._crops), 1):
-            total += crops or self._requests
-            if total >= self._requests:
+            total += crops or self._wanted
+            if total >= self._wanted:
                 return frames
         return AHEAD
 

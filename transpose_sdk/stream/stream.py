@@ -33,7 +33,7 @@ class PoseStream(Closing):
 
     Args:
         source: What `open_source` takes; the stream closes it.
-        estimator: The detector and the network; it stays open, and one stream at a time may use it.
+        estimator: The detector and the network; it stays open, and several streams may share it.
         policy: "latest" drops frames that have grown old, "every" keeps all of them and lets the source wait; None
             decides by whether the source is live.
         track: Whether people get ids, and boxes are carried from frame to frame so that the detector need not see each.
