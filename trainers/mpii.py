@@ -115,7 +115,7 @@ def _person(
     side = 200 * scale if x != -1 else 0.0
     # A box's centre is its first pixel's plus (side - 1) / 2; the last 1 counts from 0.
     left, top = x - 1 - (side - 1) / 2, y + 15 * scale - 1 - (side - 1) / 2
-    annotation = {"file_name": image, "iscrowd": 0, "bbox": [left, top, side, side]}
+    annotation = {"file_name": image, "iscrowd": 0, "bbox": [float(left), float(top), side, side]}
     return {**annotation, **_joints(joints - 1, visibility)}
 
 
