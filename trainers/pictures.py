@@ -71,7 +71,8 @@ def batch_picture(run: Run, batch: Batch, skeleton: Skeleton, augmented: bool) -
     """
     with averaged_weights(run), torch.inference_mode():
         run.model.eval()
-        inputs = prepare(_first(batch), run, augmented)
+        shown = _first(batch)
+        inputs = prepare(shown, run, (len(shown.joints), slice(None)) if augmented else None)
         with run.autocast():
             heatmaps = run.model(inputs.images).float()
     pixels = inputs.images * run.preprocessing.std + run.preprocessing.mean

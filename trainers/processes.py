@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_reduce as summed  # unlike dist.all_reduce it has a gradient
 
 from transpose_sdk.errors import BackendError, DataError
 
@@ -97,12 +96,14 @@ def joined(device: str) -> Iterator[tuple[Processes, torch.device]]:
     Raises:
         BackendError: There are more processes than GPUs.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count, place = int(os.environ.get("WORLD_SIZE", "1")), torch.device(device)
     if count == 1:
-        yield ALONE, torch.device(device)
+        yield ALONE, place
         return
     processes = Processes(int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]), count)
-    place = torch.device(device)
+    if dist.is_initialized():  # by the caller, who also leaves
+        yield processes, torch.device("cuda", processes.local_rank) if place.type == "cuda" else place
+        return
     if place.type == "cuda":
         if processes.local_rank >= torch.cuda.device_count():
             raise BackendError(
@@ -131,16 +132,35 @@ def share_statistics(model: nn.Module, device: torch.device) -> None:
             module.__class__ = _SharedBatchNorm2d  # torch's own is for GPUs only
 
 
+class _Total(torch.autograd.Function):
+    """Sum over the processes, with a gradient: every process's loss depends on it."""
+
+    @staticmethod
+    def forward(_context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return _Total.forward(_context, gradient)
+
+
+def _summed(value: Tensor) -> Tensor:
+    total: Tensor = _Total.apply(value)
+    return total
+
+
 class _SharedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
         values = input.float()
         count = values.new_tensor([values.numel() / values.shape[1]])
-        sums = summed(torch.cat((values.sum((0, 2, 3)), count)))
+        sums = _summed(torch.cat((values.sum((0, 2, 3)), count)))
         number, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
         # About the mean, in a second round: the mean of squares less the square of the mean would lose digits.
-        variance = summed((values - mean[:, None, None]).square().sum((0, 2, 3))) / number
+        variance = _summed((values - mean[:, None, None]).square().sum((0, 2, 3))) / number
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
             assert self.num_batches_tracked is not None

@@ -179,9 +179,7 @@ def start_run(
         logger.info("resumed at epoch %d, step %d", run.epoch, run.step)
     if processes.count > 1:
         share_statistics(model, device)
-        # The statistics are the same everywhere already.
-        ids = [device] if device.type == "cuda" else None
-        run.network = nn.parallel.DistributedDataParallel(model, ids, broadcast_buffers=False)
+        run.network = nn.parallel.DistributedDataParallel(model, [device] if device.type == "cuda" else None)
     if recipe.compile:
         run.network = torch.compile(run.network)  # type: ignore[assignment]
     if processes.first:

@@ -76,13 +76,14 @@ def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)  # runs of older versions have no scale
     with memory_explained(run, len(batch.joints)):
-        inputs = prepare(batch, run)
+        whole = recipe.batch_size if processes.count > 1 else len(batch.joints)
+        inputs = prepare(batch, run, (whole, processes.rows(whole)))
         if processes.rank > 0:  # dropout of its own
             torch.manual_seed(hash((*seed, processes.rank)) & 0x7FFFFFFF)
         with run.autocast():
             heatmaps = run.network(inputs.images)
         # The processes' gradients are averaged: where one has more rows than another it counts more.
-        share = len(batch.joints) * processes.count / whole_batch(run, batch)
+        share = len(batch.joints) * processes.count / whole
         loss = step_loss(recipe, heatmaps.float(), inputs) * share
         run.optimizer.zero_grad(set_to_none=True)
         run.scaler.scale(loss).backward()
@@ -100,27 +101,21 @@ def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
     return value, length
 
 
-def whole_batch(run: Run, batch: Batch) -> int:
-    """Rows of the batch in all processes."""
-    return run.recipe.batch_size if run.processes.count > 1 else len(batch.joints)
-
-
-def prepare(batch: Batch, run: Run, augmented: bool = True) -> Inputs:
+def prepare(batch: Batch, run: Run, place: tuple[int, slice] | None = None) -> Inputs:
     """Warp, colour and teach a batch on the network's device.
 
     Args:
-        batch: This process's rows.
+        batch: Some rows of a batch.
         run: The run.
-        augmented: Whether colours are changed.
+        place: Rows of the whole batch, and which of them are given; None leaves the colours as they are.
     """
     recipe = run.recipe
     crops, joints, weights = batch.to(run.device)
     if isinstance(crops, Regions):
         crops = warp_regions(crops, recipe.input_size)
     images = run.preprocessing(crops).contiguous(memory_format=torch.channels_last)
-    if augmented and recipe.color:
-        whole = whole_batch(run, batch)
-        images = colored(images, recipe.color, whole, run.processes.rows(whole))
+    if place and recipe.color:
+        images = colored(images, recipe.color, *place)
     size = (recipe.input_size[0] // 4, recipe.input_size[1] // 4)
     taught = None
     if run.teacher:

@@ -1,0 +1,160 @@
+"""Two processes that share a run, started by torchrun: the same result as one process with the whole batch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn_people import write_people
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
+pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
+
+from torch import nn  # noqa: E402
+
+from trainers import loop  # noqa: E402
+from trainers.processes import Processes  # noqa: E402
+from trainers.recipe import Recipe  # noqa: E402
+from trainers.run import start_run  # noqa: E402
+from trainers.state import load_state  # noqa: E402
+from transpose_sdk.errors import DataError  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE: dict[str, Any] = {
+    "model": "tp_m",
+    # Dropout's random numbers are each process's own.
+    "variant": {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4, "dropout": 0.0},
+    "input_size": (64, 48),
+    "train_annotations": "train.json",
+    "train_images": "train",
+    "val_annotations": "val.json",
+    "val_images": "val",
+    "epochs": 2,
+    "batch_size": 5,  # two rows for one process and three for the other
+    "lr": 1e-5,  # where a gradient is mere noise Adam takes its sign: larger steps carry that into the rest
+    "lr_end": 1e-6,
+    "clip_norm": 0.01,  # clips every step
+    "ema": 0.9,
+    "color": 0.25,
+    "frozen": ["features.0."],  # batch normalisation of both kinds
+}
+
+# A whole run, one that both processes leave after the same step, and its rest.
+TWICE = """
+import json, sys
+from pathlib import Path
+import torch
+from trainers import loop
+from trainers.batches import EpochBatches
+from trainers.processes import joined
+from trainers.recipe import Recipe
+
+torch.set_num_threads(1)
+loop.LOG_STEPS = 1
+data, folder, recipe = Path(sys.argv[1]), Path(sys.argv[2]), Recipe.from_dict(json.loads(sys.argv[3]))
+make = EpochBatches.__getitem__
+
+def fail(self, index):
+    if (self.epoch, self.first + index) == (1, 2):
+        raise KeyboardInterrupt
+    return make(self, index)
+
+with joined("cpu"):
+    loop.train(recipe, data, folder / "whole", workers=0)
+    EpochBatches.__getitem__ = fail
+    try:
+        loop.train(recipe, data, folder / "parted", workers=0, save_seconds=0.0)
+    except KeyboardInterrupt:
+        EpochBatches.__getitem__ = make
+        loop.train(recipe, data, folder / "parted", workers=0)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_people(folder, "train", 22, seed=1)  # two persons are too many for whole batches
+    write_people(folder, "val", 3, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared_runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes have written."""
+    folder = tmp_path_factory.mktemp("shared")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = folder / "twice.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{TWICE}")
+    ended = subprocess.run(
+        [*command, str(script), str(data), str(folder), json.dumps(RECIPE)],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def steps_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_learn_what_one_learns(
+    data: Path, shared_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_STEPS", 1)
+    loop.train(Recipe.from_dict(RECIPE), data, tmp_path, workers=0)
+    alone, shared = steps_of(tmp_path), steps_of(shared_runs / "whole")
+    assert len(alone) == len(shared) == 8
+    for one, other in zip(alone, shared, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert other["gradient"] == pytest.approx(one["gradient"], rel=1e-3)
+        assert one["gradient"] > RECIPE["clip_norm"]
+    start = start_run(Recipe.from_dict(RECIPE), tmp_path / "start", None, torch.device("cpu")).model.state_dict()
+    expected, state = load_state(tmp_path / "last.pt"), load_state(shared_runs / "whole/last.pt")
+    for part in ("model", "averaged"):
+        for name, value in expected[part].items():
+            moved, apart = (value - start[name]).float().norm(), (state[part][name] - value).float().norm()
+            assert apart <= 0.02 * moved + 1e-6, f"{part}: {name} is {apart} off, and moved by {moved}"
+
+
+def test_one_process_writes(shared_runs: Path) -> None:
+    """Each line once, the pictures and the best weights beside it."""
+    written = {path.name for path in (shared_runs / "whole").iterdir()}
+    assert {"last.pt", "best.safetensors", "log.jsonl", "steps.jsonl", "pictures", "recipe.json"} == written
+    assert [json.loads(line)["epoch"] for line in (shared_runs / "whole/log.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_shared_run_resumes_to_the_bit(shared_runs: Path) -> None:
+    state, expected = (load_state(shared_runs / name / "last.pt") for name in ("parted", "whole"))
+    for part in (state, expected):
+        del part["progress"]["seconds"]
+    torch.testing.assert_close(state, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 7), (2, 7), (3, 7), (4, 8), (7, 7)])
+def test_rows_of_a_batch_are_shared_without_gap(count: int, size: int) -> None:
+    rows = [list(range(size)[Processes(rank, 0, count).rows(size)]) for rank in range(count)]
+    assert [row for part in rows for row in part] == list(range(size))
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_more_processes_than_rows_are_refused() -> None:
+    with pytest.raises(DataError, match="8 processes share a batch of 7: raise batch_size"):
+        Processes(0, 0, 8).rows(7)
+
+
+def test_names_of_weights_do_not_depend_on_the_processes() -> None:
+    from trainers.processes import share_statistics
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    names = list(model.state_dict())
+    share_statistics(model, torch.device("cpu"))
+    assert list(model.state_dict()) == names
+    assert type(model[1]) is not nn.BatchNorm2d
