@@ -73,18 +73,19 @@ def evaluate_size(model: TransPose, size: tuple[int, int], benchmark: Benchmark,
 
 
 def measure(position: str, args: argparse.Namespace) -> dict[str, float]:
-    """Train with an embedding, if that is still to be done; give AP by input size."""
-    folder = args.out / position
+    """Train with an embedding and evaluate it, as far as that is still to be done; give AP by input size."""
+    folder, names = args.out / position, [f"{height}x{width}" for height, width in SIZES]
+    results = folder / "sizes.json"
+    measured: dict[str, float] = json.loads(results.read_text()) if results.exists() else {}
+    if all(name in measured for name in names):
+        return measured
     recipe = position_recipe(position, args.samples)
     if not (folder / "init.safetensors").exists():
         write_init(recipe, args.init, folder / "init.safetensors")
     train(recipe, args.data, folder, init=folder / "init.safetensors", cache=args.cache, workers=args.workers)
-    results = folder / "sizes.json"
-    measured: dict[str, float] = json.loads(results.read_text()) if results.exists() else {}
     benchmark = validation_set(recipe, args.data, COCO17)
     model = load_checkpoint(folder / "best.safetensors").eval()
-    for size in SIZES:
-        name = f"{size[0]}x{size[1]}"
+    for name, size in zip(names, SIZES, strict=True):
         if name not in measured:
             measured[name] = evaluate_size(model, size, benchmark, args.data / recipe.val_images)["AP"]
             results.write_text(json.dumps(measured))
