@@ -18,6 +18,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("eval", "measure a bundle's average precision on annotated images"),
     ("export", "turn a checkpoint into a bundle"),
     ("models", "list, describe, import and download networks"),
+    ("bench", "measure how fast a network is on this machine, part by part and end to end"),
     ("doctor", "check that every network gives the right answers on this machine"),
 )
 

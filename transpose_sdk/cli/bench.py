@@ -1,0 +1,78 @@
+"""`transpose bench`: how fast a bundle is on this machine, part by part and end to end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transpose_sdk.bench import WatchedEstimator
+    from transpose_sdk.media.frames import Source
+
+SCHEMA = "transpose-sdk/bench/1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `transpose bench`."""
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help="video or folder of images (default: drawn people)")
+    parser.add_argument("--model", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
+    parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, ... (default: AUTO)")
+    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
+    parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
+    parser.add_argument("--requests", type=int, metavar="N", help="crops in flight (default: the device's choice)")
+    parser.add_argument("--frames", type=int, default=100, metavar="N", help="of the source (default: 100)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="everything once a round (default: 5)")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print a table.
+
+    Raises:
+        TransposeError: The source, the network, the device or the output cannot be used, or nobody is in the clip.
+    """
+    from transpose_sdk import doctor
+    from transpose_sdk.bench import WatchedEstimator, measure, table
+    from transpose_sdk.errors import InputError
+    from transpose_sdk.media.files import write_whole
+
+    if min(args.frames, args.rounds) < 1 or (args.requests is not None and args.requests < 1):
+        raise InputError("--frames, --rounds and --requests are counts: give 1 or more")
+    with WatchedEstimator(args.model, args.device, args.precision, args.detector, requests=args.requests) as estimator:
+        open_clip = _clip(args, estimator)
+        backend, model = estimator.backend, estimator.describe()
+        figures = measure(open_clip, estimator, args.rounds)
+    sys.stdout.write(
+        f"{model['name']} {model['precision']} on {model['device']} ({backend.name}), detector {model['detector']}, "
+        f"{backend.requests} requests in flight, batches of up to {backend.batches[-1]}\n"
+        f"{args.source or 'drawn people'}, {args.frames} frames, {args.rounds} rounds; {doctor.system()}\n\n"
+        f"{table(figures)}"
+    )
+    if args.json:
+        document = {
+            "schema": SCHEMA,
+            "system": doctor.system(),
+            "model": {**model, "backend": backend.name, "requests": backend.requests, "batches": list(backend.batches)},
+            "source": {"name": args.source or "drawn people", "frames": args.frames},
+            "rounds": args.rounds,
+            "figures": [figure.to_dict() for figure in figures],
+        }
+        write_whole(Path(args.json), (json.dumps(document, indent=1) + "\n").encode())
+    return 0
+
+
+def _clip(args: argparse.Namespace, estimator: WatchedEstimator) -> Callable[[], Source]:
+    """A function that opens the clip."""
+    from transpose_sdk.bench_clip import KnownPeople, drawn_clip
+    from transpose_sdk.media.sources import open_source
+    from transpose_sdk.probe import Probe
+
+    if args.source is not None:
+        return lambda: open_source(args.source, stop=args.frames)
+    frames, boxes = drawn_clip(Probe.load(estimator.bundle).crops, args.frames)
+    estimator.detector = KnownPeople(estimator.detector, boxes)
+    return lambda: open_source(frames, fps=30.0)
