@@ -30,6 +30,7 @@ EXTRAS = {
     ],
     "cuda": ["torch>=2.4", "safetensors>=0.4"],
     "tensorrt": ["tensorrt>=10.3; platform_machine == 'x86_64'", "onnx>=1.16", "torch>=2.4"],
+    "tensorboard": ["tensorboard>=2.14"],
     "explain": ["matplotlib>=3.8"],
     "pandas": ["pandas>=2"],
     "viewer": ["PyQt6>=6.5"],
