@@ -46,6 +46,8 @@ def make_poses(n: int = 3, tracked: bool = True, attention: bool = False) -> Pos
         (np.array([True, False, True]), [0, 2]),
         ([False, True, False], [1]),
         (np.zeros(3, bool), []),
+        (np.ones(3, bool), [0, 1, 2]),  # everyone: the same poses
+        ([0, 1, 2], [0, 1, 2]),
     ],
 )
 def test_indexing_gives_poses(index: object, people: list[int]) -> None:
