@@ -86,7 +86,9 @@ class Poses:
         return len(self.keypoints)
 
     def __getitem__(self, index: int | slice | list[int] | NDArray[Any]) -> Poses:
-        """The people chosen by a mask, a slice, an index array or an int; the same poses where that is everyone in order.
+        """The people chosen by a mask, a slice, an index array or an int.
+
+        A mask or index array that chooses everyone in order gives the same poses, not a copy.
 
         Raises:
             InputError: No such person, or a mask of another length.
@@ -94,10 +96,11 @@ class Poses:
         picked = [index] if isinstance(index, int | np.integer) else index
         if isinstance(picked, list):
             picked = np.asarray(picked, dtype=None if picked else np.intp)
-        if isinstance(picked, np.ndarray) and picked.shape == (len(self),):
-            # The usual case of filters and trackers; the attention of a person takes 0.4 MB to copy.
-            if np.array_equal(picked, np.ones(len(self), bool) if picked.dtype == bool else np.arange(len(self))):
-                return self
+        # The usual case of filters and trackers; the attention of a person takes 0.4 MB to copy.
+        if isinstance(picked, np.ndarray) and picked.dtype == bool and picked.shape == (len(self),) and picked.all():
+            return self
+        if isinstance(picked, np.ndarray) and picked.dtype != bool and np.array_equal(picked, np.arange(len(self))):
+            return self
         arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "skeleton"}
         try:
             chosen: dict[str, Any] = {name: None if array is None else array[picked] for name, array in arrays.items()}
