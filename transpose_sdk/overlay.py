@@ -154,7 +154,8 @@ def _steps(area: DependencyArea, threshold: Threshold) -> NDArray[np.float32]:
 def _packed_palette(opacity: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """The palette with a colour in one number, 16 bits a channel, and what it leaves, both (256,)."""
     colors, left = palette(opacity)
-    return (colors.astype(np.uint64) << np.array([0, 16, 32], np.uint64)).sum(axis=1, dtype=np.uint64), left.astype(np.uint64)
+    packed = colors.astype(np.uint64) << np.array([0, 16, 32], np.uint64)
+    return packed.sum(axis=1, dtype=np.uint64), left.astype(np.uint64)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
