@@ -172,6 +172,18 @@ def test_out_or_dry_run_is_needed(capsys: Any) -> None:
     assert "one of the arguments --out --dry-run is required" in capsys.readouterr().err
 
 
+def test_the_page_on_training_knows_every_option() -> None:
+    import argparse
+
+    from transpose_sdk.cli.train import add_arguments
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    page = (Path(__file__).resolve().parents[1] / "docs/training.md").read_text()
+    assert {option for option in options - {"--help"} if f"`{option}" not in page} == set()
+
+
 # Logs and pictures --------------------------------------------------------------------------------------------------
 
 

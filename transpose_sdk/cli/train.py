@@ -34,10 +34,13 @@ def run(args: argparse.Namespace) -> int:
         TransposeError: The recipe, the data or the checkpoint cannot be used, or the run cannot go on.
     """
     import logging
+    import os
 
     from transpose_sdk.cli.optional import trainers_module
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Of the processes that torchrun starts one speaks for all.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
     options = {"device": args.device, "threads": args.threads, "data": args.data, "init": args.init}
     options |= {"workers": args.workers, "cache": args.cache}
     if args.dry_run:
