@@ -92,6 +92,40 @@ def test_the_detector_runs_only_when_it_has_to(estimator: PoseEstimator) -> None
     assert np.diff(regular)[-1] > np.diff(regular)[0]
 
 
+class SeesGhosts(BlobDetector):
+    """Takes an empty corner for a person, every time."""
+
+    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        boxes, scores = super().__call__(image)
+        ghost = np.array([[270, 10, 40, 30]], np.float32)
+        return np.concatenate((boxes, ghost)), np.append(scores, np.float32(0.9))
+
+
+def test_a_false_alarm_does_not_keep_the_detector_busy(bundle: Path) -> None:
+    detector = SeesGhosts()
+    still = [picture([(40, 40, 70, 160)])] * 90
+    with (
+        PoseEstimator(bundle, "CPU", "fp32", detector, requests=2) as estimator,
+        PoseStream(still, estimator) as stream,
+    ):
+        assert {len(frame.poses) for frame in stream} == {1}
+    assert detector.calls < 10  # every 0.2 s in 3 s would be 15
+
+
+def test_who_enters_is_tracked_while_frames_are_in_flight(bundle: Path) -> None:
+    """The frames in the network when someone is first seen know nothing of them, which is no reason to forget them."""
+    boxes = two_people(0)
+    pictures = [picture(boxes[: 1 if index < 8 else 2]) for index in range(40)]
+    often = Detection(shortest=0.2, longest=0.2)
+    with (
+        PoseEstimator(bundle, "CPU", "fp32", BlobDetector(), requests=4) as estimator,
+        PoseStream(pictures, estimator, detection=often) as stream,
+    ):
+        ids = [sorted(frame.poses.track_ids.tolist()) for frame in stream]
+    assert ids[0] == [1]
+    assert ids[25:] == [[1, 2]] * 15
+
+
 @pytest.mark.parametrize(
     ("people", "reason"),
     [

@@ -136,13 +136,16 @@ class Tracker:
         self._next_id = 1
         self._first = True
 
-    def update(self, poses: Poses, time: float, box_scores: Float | None = None) -> Poses:
+    def update(self, poses: Poses, time: float, box_scores: Float | None = None, sought: float | None = None) -> Poses:
         """Join the poses of the next frame to the tracks.
 
         Args:
             poses: The people on the frame, perhaps twice.
             time: Of the frame in seconds, later than that of the last one.
             box_scores: (N,), of the boxes that the poses were found in; the person scores if None.
+            sought: Time of the tracks whose boxes were looked at on this frame, which is some frames old where several
+                are in the network; the last frame's if None. A track born since was not looked for, so it is not
+                missed.
 
         Returns:
             The poses of confirmed tracks, with their ids, best first.
@@ -161,6 +164,9 @@ class Tracker:
         born = np.flatnonzero((track_of < 0) & (poses.person_scores >= options.birth_score))
 
         tracks = self._carry_on(track_of[carried], poses[carried], box_scores[carried], time)
+        if sought is not None:
+            unsought = (tracks.hits == 1) & (tracks.seen > sought)
+            tracks = replace(tracks, missed=np.where(unsought, np.nan, tracks.missed))
         alive = ~tracks.lost | tracks.confirmed
         place_of_track = np.where(alive, np.cumsum(alive) - 1, -1)
         tracks = _joined(tracks[alive], _newborn(poses[born], box_scores[born], time))

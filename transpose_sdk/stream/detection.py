@@ -68,6 +68,7 @@ class BoxFinder:
         self._motion_time = tracking.motion_time
         self._interval = options.shortest
         self._last = -np.inf
+        self._strangers = np.zeros((0, 4), np.float32)  # boxes of the last detection that no track had
         self._sample: NDArray[np.int16] | None = None
 
     def __call__(self, image: NDArray[np.uint8], time: float, tracks: Tracks | None) -> Candidates:
@@ -89,8 +90,11 @@ class BoxFinder:
         if reason is None:
             return Candidates(boxes, scores, None)
         found, found_scores = self._detector(image)
-        best = box_iou(found, boxes).max(axis=1, initial=0)
-        somebody_new = bool((best < options.overlap).any())
+        strange = box_iou(found, boxes).max(axis=1, initial=0) < options.overlap
+        # What was strange before and still has no track is no person whom the network could pose.
+        again = box_iou(found, self._strangers).max(axis=1, initial=0) >= options.overlap
+        somebody_new = bool((strange & ~again).any())
+        self._strangers = found[strange]
         self._interval = options.shortest if somebody_new else min(1.5 * self._interval, options.longest)
         self._last = time
         # Detections first: they have seen this frame, the carried boxes have not.

@@ -46,10 +46,14 @@ class _Captured:
 
 @dataclass(frozen=True, eq=False)
 class _Posing:
-    """A frame in the network, since when (monotonic seconds), and where its time went before."""
+    """A frame in the network, since when (monotonic seconds), and where its time went before.
+
+    `sought` is the time of the tracks that its boxes come from.
+    """
 
     captured: _Captured
     candidates: Candidates
+    sought: float | None
     flight: PosesInFlight
     since: float
     latency: Latency
@@ -195,7 +199,8 @@ class Pipeline:
             with self._passed:
                 self._located += 1
                 self._crops.append(len(flight))
-            self._posing.put(_Posing(captured, candidates, flight, submitted, latency, dropped))
+            sought = None if tracks is None else tracks.time
+            self._posing.put(_Posing(captured, candidates, sought, flight, submitted, latency, dropped))
 
     def _wait_for_turn(self) -> None:
         """Wait until the next frame should be taken up."""
@@ -246,7 +251,7 @@ class Pipeline:
                 if self._tracker is None:
                     poses = without_duplicates(poses, self._estimator.bundle.input_size)
                 else:
-                    poses = self._tracker.update(poses, frame.time, flight.box_scores)
+                    poses = self._tracker.update(poses, frame.time, flight.box_scores, posing.sought)
                 predicted = np.zeros(poses.scores.shape, bool)
                 if self._smoother is not None:
                     poses, predicted = self._smoother(poses, frame.time)
