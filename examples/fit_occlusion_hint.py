@@ -1,17 +1,16 @@
-"""Fit the occlusion hint of `transpose_sdk.signals` on training data and measure it on data that it has not seen.
+"""Fit a bundle's occlusion hint (`transpose_sdk.signals`) on training data and measure it on data it has not seen.
 
     python examples/fit_occlusion_hint.py --bundle tp_m --train data/train.json --train-images data/train \
         --val data/val.json --val-images data/val --write
 
 A joint counts as hidden where a human marked it with visibility 1, as seen with 2; joints without a label don't count.
-The report goes to stdout as JSON. With --write the weights in signals.py are replaced by the new ones.
+The report goes to stdout as JSON. With --write the bundle keeps the rule and what it is worth in its bundle.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk import signals
+from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
 
@@ -104,17 +104,12 @@ def measure(hints: NDArray[np.float64], hidden: NDArray[np.bool_], threshold: fl
     return {name: round(value, 4) for name, value in report.items()}
 
 
-def rewrite(path: Path, weights: NDArray[np.float64], threshold: float, comment: str) -> None:
-    """Replace the constants of the rule, and the comment that says where they come from."""
-    numbers = ", ".join(f"{value:.3f}" for value in weights)
-    block = f"# {comment}\nOCCLUSION_WEIGHTS = ({numbers})\nOCCLUSION_THRESHOLD = {threshold:.3f}\n"
-    pattern = r"(?:# Fitted [^\n]*\n(?:# [^\n]*\n)*)?OCCLUSION_WEIGHTS = [^\n]*\nOCCLUSION_THRESHOLD = [^\n]*\n"
-    text, count = re.subn(pattern, lambda _: block, path.read_text())
-    if count != 1:
-        raise DataError(
-            f"{path} does not hold the constants OCCLUSION_WEIGHTS and OCCLUSION_THRESHOLD once: look there"
-        )
-    path.write_text(text)
+def keep(bundle: Bundle, rule: dict[str, Any]) -> None:
+    """Put the rule into bundle.json."""
+    path = bundle.folder / "bundle.json"
+    scratch = path.with_suffix(".new")  # a file that is half written never takes its place
+    scratch.write_text(json.dumps({**bundle.description, "occlusion": rule}, indent=2) + "\n")
+    scratch.replace(path)
 
 
 def main() -> None:
@@ -125,32 +120,29 @@ def main() -> None:
     for name in ("train", "train-images", "val", "val-images"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--persons", type=int, default=1500, help="of the training data (default: 1500)")
-    parser.add_argument("--write", action="store_true", help="put the weights into signals.py")
+    parser.add_argument("--write", action="store_true", help="put the rule into bundle.json")
     args = parser.parse_args()
     with PoseEstimator(args.bundle, args.device, detector="frame", attention=True) as estimator:
         seen, labels = collect(estimator, args.train, args.train_images, args.persons)
         unseen, truth = collect(estimator, args.val, args.val_images)
-        name = estimator.bundle.name
+        bundle = estimator.bundle
     weights = fit(seen, labels)
     threshold = best_threshold(apply(weights, seen), labels)
     result = measure(apply(weights, unseen), truth, threshold)
     scores_alone = fit(seen[:, :1], labels)
     alone_threshold = best_threshold(apply(scores_alone, seen[:, :1]), labels)
     report: dict[str, Any] = {
-        "bundle": name,
+        "bundle": bundle.name,
         "train": {"joints": len(labels), "hidden": round(float(labels.mean()), 4)},
         "val": {"joints": len(truth), "hidden": round(float(truth.mean()), 4), **result},
         "val_with_the_score_alone": measure(apply(scores_alone, unseen[:, :1]), truth, alone_threshold),
-        "weights": dict(zip(("constant", *signals.FEATURES), weights.round(3).tolist(), strict=True)),
-        "threshold": round(threshold, 3),
+        "weights": dict(zip(("constant", *signals.FEATURES), weights.round(4).tolist(), strict=True)),
+        "threshold": round(threshold, 4),
     }
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
     if args.write:
-        comment = (
-            f"Fitted by examples/fit_occlusion_hint.py with {name} on {len(labels)} joints. On {len(truth)} others,\n"
-            f"# {truth.mean():.0%} of them hidden: precision {result['precision']:.2f}, recall {result['recall']:.2f}."
-        )
-        rewrite(Path(signals.__file__), weights, threshold, comment)
+        rule = signals.OcclusionRule(tuple(report["weights"].values()), report["threshold"])
+        keep(bundle, {"weights": rule.weights, "threshold": rule.threshold, "measured": report["val"]})
 
 
 if __name__ == "__main__":

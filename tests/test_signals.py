@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from transpose_sdk.attention import attention_areas
+from transpose_sdk.bundle import open_bundle
 from transpose_sdk.crops import crop_affines, invert_affines
-from transpose_sdk.errors import InputError
+from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.signals import attention_entropy, joint_signals, occlusion, region_shares
+from transpose_sdk.signals import OcclusionRule, attention_entropy, joint_signals, region_shares
 from transpose_sdk.skeletons import COCO17, MPII16, Skeleton
 
 GRID, INPUT = (16, 12), (128, 96)
@@ -26,6 +31,16 @@ ARMS = Skeleton(
 )
 # In cells (x, y); reach is 1.2 cells.
 CELLS = np.array([[9, 2], [9, 7], [9, 12], [2, 2], [2, 7], [2, 12], [5, 0]], float)
+
+
+def fit_occlusion_hint() -> Any:
+    """The script in examples."""
+    path = Path(__file__).resolve().parents[1] / "examples" / "fit_occlusion_hint.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def people(count: int, skeleton: Skeleton = COCO17, scale: float = 1.0) -> Poses:
@@ -106,9 +121,44 @@ def test_signals_are_those_of_the_dependency_areas() -> None:
 def test_the_hint_rises_where_the_score_falls() -> None:
     signals = np.full((5, 5), 0.2, np.float32)
     signals[0] = [0.9, 0.7, 0.5, 0.3, 0.1]
-    hint = occlusion(*signals)
+    hint = OcclusionRule().hint(*signals)
     assert (np.diff(hint) > 0).all()
     assert ((hint > 0) & (hint < 1)).all()
+
+
+def test_the_rule_of_a_bundle_decides(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own.tpose"
+    shutil.copytree(tiny_bundle, folder)
+    assert OcclusionRule.of(open_bundle(folder, "pose")) == OcclusionRule()
+    rule = OcclusionRule((0.0, 0.0, 0.0, 0.0, 0.0, 8.0), 0.6)  # only what lies on the mirror side counts
+    bundle = open_bundle(folder, "pose")
+    fit_occlusion_hint().keep(bundle, {"weights": rule.weights, "threshold": rule.threshold})
+    assert OcclusionRule.of(open_bundle(folder, "pose")) == rule
+    signals = joint_signals(people(3), GRID, INPUT, rule)
+    np.testing.assert_array_equal(signals.occluded, 1 / (1 + np.exp(-8 * signals.mirror)) >= np.float32(0.6))
+    assert 0 < signals.occluded.mean() < 1
+
+
+@pytest.mark.parametrize("entry", [{}, {"weights": [1.0], "threshold": 0.5}, {"weights": "none", "threshold": 1}, 3])
+def test_a_damaged_rule_is_told(entry: object, tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own.tpose"
+    shutil.copytree(tiny_bundle, folder)
+    fit_occlusion_hint().keep(open_bundle(folder, "pose"), entry)
+    with pytest.raises(BundleError, match=r"own\.tpose has a damaged occlusion rule"):
+        OcclusionRule.of(open_bundle(folder, "pose"))
+
+
+def test_the_fit_finds_the_rule_behind_the_labels() -> None:
+    script, rng = fit_occlusion_hint(), np.random.default_rng(0)
+    features = rng.uniform(0, 1, (20000, 5))
+    weights = np.array([-1.0, -4.0, 3.0, 0.0, 0.0, 2.0])
+    hidden = rng.uniform(size=len(features)) < script.apply(weights, features)
+    np.testing.assert_allclose(script.fit(features, hidden), weights, atol=0.25)
+    perfect = script.measure(hidden.astype(float), hidden, 0.5)
+    assert perfect == {"precision": 1.0, "recall": 1.0, "F1": 1.0, "average_precision": 1.0}
+    assert script.measure(rng.uniform(size=len(hidden)), hidden, 0.5)["precision"] == pytest.approx(
+        hidden.mean(), abs=0.02
+    )
 
 
 def test_poses_without_attention_are_refused() -> None:

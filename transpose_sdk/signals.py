@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import attention_areas, cell_transform
+from transpose_sdk.bundle import Bundle
 from transpose_sdk.crops import apply_affine, invert_affines
+from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
@@ -20,12 +22,51 @@ from transpose_sdk.skeletons import Skeleton
 # 32 x 24. A crop shows 1.25 times the person, so that it is 9 % of a standing person's height, a head's half.
 REACH = 0.075
 
-# What `occlusion` weighs: its weights are a constant and one for each of these.
-FEATURES = ("score", "entropy", "joint", "limb", "mirror")
-# Fitted by examples/fit_occlusion_hint.py with tp_m128 on 12027 joints. On 1576 others,
-# 17% of them hidden: precision 0.45, recall 0.54.
-OCCLUSION_WEIGHTS = (-3.279, -3.290, 3.290, -0.436, -0.098, 1.214)
-OCCLUSION_THRESHOLD = 0.186
+FEATURES = ("score", "entropy", "joint", "limb", "mirror")  # what the occlusion hint weighs
+
+
+@dataclass(frozen=True)
+class OcclusionRule:
+    """How the occlusion hint follows from a joint's score and signals: a logistic rule, fitted for one network.
+
+    The default is for networks that have none of their own: that of a small TP-M, whose hint had a precision of 0.45
+    and a recall of 0.54 on joints that it was not fitted on, 17 % of them hidden.
+
+    Attributes:
+        weights: A constant, and one weight for each of `FEATURES`.
+        threshold: The hint from which on a joint counts as hidden; balances precision and recall.
+    """
+
+    weights: tuple[float, ...] = (-3.279, -3.290, 3.290, -0.436, -0.098, 1.214)
+    threshold: float = 0.186
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != 1 + len(FEATURES) or not np.isfinite((*self.weights, self.threshold)).all():
+            raise InputError(
+                f"weights {self.weights} and threshold {self.threshold}: give {1 + len(FEATURES)} finite weights, a "
+                f"constant and one for each of {', '.join(FEATURES)}"
+            )
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> OcclusionRule:
+        """The rule that a bundle brings (examples/fit_occlusion_hint.py writes it), else the default.
+
+        Raises:
+            BundleError: What bundle.json says about it is damaged.
+        """
+        entry = bundle.description.get("occlusion")
+        if entry is None:
+            return cls()
+        try:
+            return cls(tuple(float(weight) for weight in entry["weights"]), float(entry["threshold"]))
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            raise BundleError(f"{bundle.folder} has a damaged occlusion rule ({error!r}): fit it again") from None
+
+    def hint(self, *features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The hint, 0..1, for `FEATURES`, arrays of one shape."""
+        constant, *weights = self.weights
+        total = constant + sum(weight * value for weight, value in zip(weights, features, strict=True))
+        return (1 / (1 + np.exp(-total))).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +79,8 @@ class JointSignals:
         limb: Share on the joint's own limbs.
         mirror: Share on the mirrored joint and its limbs; 0 for a joint that has no mirror.
         elsewhere: The rest; the four shares sum to 1.
-        occlusion: Hint that the joint is hidden, 0..1; see `occlusion`.
+        occlusion: Hint that the joint is hidden, 0..1; see `OcclusionRule`.
+        occluded: Whether the hint reaches the rule's threshold; bool.
     """
 
     entropy: NDArray[np.float32]
@@ -47,20 +89,19 @@ class JointSignals:
     mirror: NDArray[np.float32]
     elsewhere: NDArray[np.float32]
     occlusion: NDArray[np.float32]
-
-    @property
-    def occluded(self) -> NDArray[np.bool_]:
-        """Shape (N, K): the hint is above the threshold that balances precision and recall."""
-        return self.occlusion >= OCCLUSION_THRESHOLD
+    occluded: NDArray[np.bool_]
 
 
-def joint_signals(poses: Poses, grid: tuple[int, int], input_size: tuple[int, int]) -> JointSignals:
+def joint_signals(
+    poses: Poses, grid: tuple[int, int], input_size: tuple[int, int], rule: OcclusionRule | None = None
+) -> JointSignals:
     """The signals of all joints.
 
     Args:
         poses: Poses with queries, keys and crop_affines.
         grid: (height, width) of the attention grid.
         input_size: (height, width) of the network's input.
+        rule: Of the network, `OcclusionRule.of(bundle)`; None for the default.
 
     Raises:
         InputError: The poses carry no attention, or the grid doesn't fit it.
@@ -75,8 +116,9 @@ def joint_signals(poses: Poses, grid: tuple[int, int], input_size: tuple[int, in
         entropy[person] = attention_entropy(attention)
         shares[:, person] = region_shares(attention, cells, grid, poses.skeleton)
     joint, limb, mirror, elsewhere = shares
-    hint = occlusion(poses.scores, entropy, joint, limb, mirror)
-    return JointSignals(entropy, joint, limb, mirror, elsewhere, hint)
+    rule = rule or OcclusionRule()
+    hint = rule.hint(poses.scores, entropy, joint, limb, mirror)
+    return JointSignals(entropy, joint, limb, mirror, elsewhere, hint, hint >= rule.threshold)
 
 
 def attention_entropy(attention: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,18 +173,3 @@ def _segment_distances(
     offsets = places - starts[:, None]
     share = (offsets * along).sum(axis=2) / np.maximum((along**2).sum(axis=2), 1e-12)
     return np.linalg.norm(offsets - np.clip(share, 0, 1)[..., None] * along, axis=2)
-
-
-def occlusion(
-    scores: NDArray[np.float32],
-    entropy: NDArray[np.float32],
-    joint: NDArray[np.float32],
-    limb: NDArray[np.float32],
-    mirror: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """The occlusion hint, 0..1: a logistic rule on a joint's score and signals, all arrays of one shape."""
-    constant, *weights = OCCLUSION_WEIGHTS
-    total = constant + sum(
-        weight * value for weight, value in zip(weights, (scores, entropy, joint, limb, mirror), strict=True)
-    )
-    return (1 / (1 + np.exp(-total))).astype(np.float32)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from transpose_sdk.models import TransPose
     from transpose_sdk.poses import Poses
+    from transpose_sdk.signals import OcclusionRule
     from transpose_sdk.skeletons import Skeleton
 
 # A network's answer on an image: its name, the poses with the queries and keys of each layer by number, the attention
@@ -48,9 +49,11 @@ def run(args: argparse.Namespace) -> int:
         TransposeError: The image or the network cannot be used, or it has no such person, joint or layer.
     """
     from transpose_sdk.attention import Threshold, attention_areas
+    from transpose_sdk.bundle import open_bundle
     from transpose_sdk.cli.optional import import_extra
     from transpose_sdk.errors import InputError
     from transpose_sdk.media.sources import open_source
+    from transpose_sdk.signals import OcclusionRule
 
     figures = import_extra("transpose_sdk.explain", "explain")
     threshold = Threshold.parse(args.threshold)
@@ -74,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     figures.save_figure(figure, args.out)
     sys.stderr.write(f"wrote {args.out}\n")
     if args.json is not None:
-        _write_json(args.json, signals_record(poses[args.person], grid, input_size))
+        rule = OcclusionRule() if args.checkpoint else OcclusionRule.of(open_bundle(args.model, "pose"))
+        _write_json(args.json, signals_record(poses[args.person], grid, input_size, rule))
     return 0
 
 
@@ -145,11 +149,13 @@ def _layer_numbers(text: str, count: int) -> list[int]:
     return sorted(numbers)
 
 
-def signals_record(pose: Poses, grid: tuple[int, int], input_size: tuple[int, int]) -> dict[str, Any]:
+def signals_record(
+    pose: Poses, grid: tuple[int, int], input_size: tuple[int, int], rule: OcclusionRule
+) -> dict[str, Any]:
     """The signals of one person's joints, by name, as values for JSON."""
     from transpose_sdk.signals import joint_signals
 
-    signals = joint_signals(pose, grid, input_size)
+    signals = joint_signals(pose, grid, input_size, rule)
     names = ("entropy", "joint", "limb", "mirror", "elsewhere", "occlusion")
     return {
         keypoint: {
