@@ -17,7 +17,9 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install t
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
 from trainers.batches import Batch  # noqa: E402
+from trainers.benchmark import read_benchmark  # noqa: E402
 from trainers.loop import set_mode, train, train_one_epoch  # noqa: E402
+from trainers.pictures import validation_batch  # noqa: E402
 from trainers.plan import plan  # noqa: E402
 from trainers.recipe import Recipe  # noqa: E402
 from trainers.run import Run, start_run  # noqa: E402
@@ -25,6 +27,7 @@ from trainers.state import load_state  # noqa: E402
 from trainers.step import train_step  # noqa: E402
 from transpose_sdk.cli.main import main  # noqa: E402
 from transpose_sdk.errors import DataError, MissingDependencyError, TrainingError  # noqa: E402
+from transpose_sdk.skeletons import COCO17  # noqa: E402
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
@@ -202,6 +205,14 @@ def test_logs_and_pictures_of_each_epoch(data: Path, tmp_path: Path, monkeypatch
         rows = picture.reshape(4, 112, -1, 3).astype(int)
         assert all(row.std() > 10 for row in rows)
         assert np.abs(rows[0] - rows[3]).max() > 50  # other joints on the same crops
+
+
+def test_image_that_went_missing_is_black_in_the_picture(data: Path, tmp_path: Path) -> None:
+    benchmark = read_benchmark(data / "val.json", COCO17)
+    shutil.copytree(data / "val", tmp_path / "val")
+    (tmp_path / "val/002.png").unlink()
+    crops = validation_batch(benchmark, tmp_path / "val", (64, 48)).crops
+    assert [bool(crop.any()) for crop in crops] == [True, False, True]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs tensorboard")

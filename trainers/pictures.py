@@ -39,7 +39,8 @@ def validation_batch(benchmark: Benchmark, folder: Path, input_size: tuple[int, 
     """
     height, width = input_size
     everyone = [(key, item) for key, items in benchmark.people.items() for item in items]
-    chosen = [everyone[number * len(everyone) // PERSONS] for number in range(min(PERSONS, len(everyone)))]
+    count = min(PERSONS, len(everyone))
+    chosen = [everyone[number * len(everyone) // count] for number in range(count)]
     names = {image["id"]: image["file_name"] for image in benchmark.content["images"]}
     crops, joints, weights = [], [], []
     for key, item in chosen:
