@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from transpose_sdk.apps.viewer.events import View
 from transpose_sdk.apps.viewer.following import Following
 from transpose_sdk.apps.viewer.settings import MODES, Look, Network, Streaming
 from transpose_sdk.apps.viewer.worker import ViewerWorker
+from transpose_sdk.bundle import open_bundle
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.frames import SourceFrame
 
@@ -173,6 +176,24 @@ def test_a_network_that_fails_leaves_the_one_before(
     assert "damaged.tpose" in wait_for(lambda: events.last("failed"))
     next_view(worker)
     next_view(worker)
+
+
+def test_a_bundle_without_attention_says_so_and_still_poses(
+    worker: ViewerWorker, network: Network, people_clip: Path, tmp_path: Path
+) -> None:
+    blind = tmp_path / "blind.tpose"
+    shutil.copytree(open_bundle(network.model, "pose").folder, blind)
+    description = json.loads((blind / "bundle.json").read_text())
+    del description["attention"]
+    (blind / "bundle.json").write_text(json.dumps(description))
+    worker.set_loop(True)
+    worker.follow(Following(9))
+    worker.use_network(replace(network, model=str(blind)))
+    worker.open(str(people_clip))
+    view = next_view(worker, lambda view: view.person is not None)
+    assert view.problem is not None and "gives no attention" in view.problem
+    worker.use_look(Look("heatmap"))
+    assert next_view(worker, lambda view: view.person is not None and view.problem is None)
 
 
 class VanishingCamera:

@@ -49,16 +49,17 @@ class Banner(QFrame):
 
     def error(self, text: str) -> None:
         """Something failed."""
-        self._say(text[:1].upper() + text[1:], "error")
+        self._say(text, "error")
         self._timer.stop()
 
     def notice(self, text: str) -> None:
         """Something worked, or a hint."""
-        self._say(text[:1].upper() + text[1:], "notice")
+        self._say(text, "notice")
         self._timer.start(NOTICE_MS)
 
     def _say(self, text: str, kind: str) -> None:
-        self._label.setText(text)
+        begins_with_a_word = text.split(" ", 1)[0].isalpha()  # and not with a name such as tp_m.tpose
+        self._label.setText(text[:1].upper() + text[1:] if begins_with_a_word else text)
         self.setProperty("kind", kind)
         style = self.style()
         if style is not None:  # the style sheet looks at the property only when it is polished
