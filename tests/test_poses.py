@@ -137,6 +137,30 @@ def test_to_pandas_without_pandas_says_how_to_install_it(monkeypatch: pytest.Mon
         make_poses().to_pandas()
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+def test_to_supervision_draws_and_counts(tracked: bool) -> None:
+    sv = pytest.importorskip("supervision", reason="supervision is optional")
+    poses = make_poses(tracked=tracked)
+    key_points, detections = poses.to_supervision()
+    assert (len(key_points), len(detections)) == (3, 3)
+    np.testing.assert_array_equal(key_points.xy, poses.keypoints)
+    np.testing.assert_allclose(detections.xyxy[:, 2:] - detections.xyxy[:, :2], poses.boxes[:, 2:], rtol=1e-5)
+    assert (detections.tracker_id is None) == (not tracked)
+    chosen = detections[detections.confidence > np.median(poses.person_scores)]
+    assert len(chosen) == 1
+    scene = np.zeros((480, 640, 3), np.uint8)
+    assert sv.VertexAnnotator().annotate(scene.copy(), key_points).any()
+    assert sv.BoxAnnotator().annotate(scene.copy(), detections).any()
+    nobody = poses[poses.person_scores > 9].to_supervision()
+    assert [len(each) for each in nobody] == [0, 0]
+
+
+def test_to_supervision_without_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(MissingDependencyError, match="pip install supervision"):
+        make_poses().to_supervision()
+
+
 @pytest.mark.parametrize(
     ("scores", "box_score", "expected"),
     [

@@ -136,7 +136,7 @@ def record_work(open_clip: Callable[[], Source], estimator: WatchedEstimator) ->
 def time_stream(open_clip: Callable[[], Source], estimator: WatchedEstimator) -> Timing:
     """End to end: file decoding, detector, crops, network, pose decoding, tracking, smoothing."""
     before = estimator.submitted
-    with _Stopwatch() as watch, PoseStream(open_clip(), estimator, policy="every", track=True) as stream:
+    with Stopwatch() as watch, PoseStream(open_clip(), estimator, policy="every", track=True) as stream:
         frames = sum(1 for _ in stream)
     return Timing(frames, estimator.submitted - before, watch.seconds, watch.processor)
 
@@ -145,7 +145,7 @@ def time_network(work: Work, estimator: PoseEstimator) -> Timing:
     """The graph alone on a clip's crops, always one frame ahead, so that the device never waits."""
     submit = estimator.backend.submit
     crops = [each for each in work.crops if len(each)]
-    with _Stopwatch() as watch:
+    with Stopwatch() as watch:
         flights: list[InFlight] = [submit(crops[0])]
         for _, following in pairwise(crops):
             flights.append(submit(following))
@@ -156,7 +156,7 @@ def time_network(work: Work, estimator: PoseEstimator) -> Timing:
 
 def time_detector(work: Work, estimator: PoseEstimator) -> Timing:
     """The detector alone on the frames that it saw."""
-    with _Stopwatch() as watch:
+    with Stopwatch() as watch:
         for image in work.seen:
             estimator.detector(image)
     return Timing(len(work.seen), 0, watch.seconds, watch.processor)
@@ -238,12 +238,12 @@ def table(figures: Sequence[Figure]) -> str:
     return "".join(lines)
 
 
-class _Stopwatch:
+class Stopwatch:
     """Seconds of a with block, by the clock and of the processor."""
 
     seconds = processor = 0.0
 
-    def __enter__(self) -> _Stopwatch:
+    def __enter__(self) -> Stopwatch:
         self._started, self._processor = time.perf_counter(), time.process_time()
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from transpose_sdk.skeletons import Skeleton
 
 if TYPE_CHECKING:
     import pandas as pd
+    import supervision as sv
 
 SCORE_FLOOR = 0.2  # joints at or below don't count in a person's score, as published
 
@@ -171,6 +173,29 @@ class Poses:
                 "y": self.keypoints[..., 1].ravel(),
                 "score": self.scores.ravel(),
             }
+        )
+
+    def to_supervision(self) -> tuple[sv.KeyPoints, sv.Detections]:
+        """The people as supervision's key points and detections, in the same order; class 0, track ids as tracker_id.
+
+        Raises:
+            MissingDependencyError: supervision is not installed.
+        """
+        try:
+            import supervision as sv
+        except ImportError as error:
+            raise MissingDependencyError("Poses.to_supervision needs it: pip install supervision") from error
+        count = len(self)
+        classes = np.zeros(count, np.int64)
+        # Newer releases tell the confidence of a person from that of a joint.
+        split = "keypoint_confidence" in inspect.signature(sv.KeyPoints).parameters
+        scores: dict[str, Any] = {"keypoint_confidence" if split else "confidence": self.scores}
+        if split:
+            scores["detection_confidence"] = self.person_scores
+        key_points = sv.KeyPoints(xy=self.keypoints, class_id=classes, **scores)
+        corners = np.concatenate((self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]), axis=1)
+        return key_points, sv.Detections(
+            xyxy=corners, confidence=self.person_scores, class_id=classes, tracker_id=self.track_ids
         )
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -91,7 +92,10 @@ def compile_graph(model: ov.Model, device: str, path: Path) -> ov.CompiledModel:
     if device.partition(":")[0].partition(".")[0] not in {"AUTO", *(name.partition(".")[0] for name in devices)}:
         raise DetectorError(f"the device {device!r} is not there; use 'AUTO' or one of {', '.join(devices)}.")
     try:
-        return core.compile_model(model, device, {"PERFORMANCE_HINT": "LATENCY"})
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if device == "CPU":
+            options["ENABLE_CPU_PINNING"] = False  # the pose network uses the same cores
+        return core.compile_model(model, device, options)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DetectorError(f"{device} cannot run the detector {path} ({reason}); try the device 'CPU'.") from error
