@@ -90,7 +90,10 @@ def main() -> None:
         for timer, seconds, slot in zip(timers, (args.every, DEED_SECONDS), (sample, act), strict=True):
             timer.timeout.connect(slot)
             timer.start(round(1000 * seconds))
-        QTimer.singleShot(round(60_000 * args.minutes), app.quit)
+        end = QTimer()
+        end.timeout.connect(timers[0].stop)  # quitting closes the window, and a sample behind that would not count
+        end.timeout.connect(app.quit)
+        end.start(round(60_000 * args.minutes))
         app.exec()
         failed = window.parts.banner.text
         window.close()
