@@ -125,7 +125,8 @@ def take(app: QApplication, window: MainWindow, args: argparse.Namespace) -> Non
     theme.setCurrentText("Light")
     actions["loop"].trigger()
     if args.all:
-        rest(app, 2.0)
+        rest(app, 1.0)
+        until(app, window.parts.chip.isHidden, "the network")
         save(window, args.out / "viewer_start.jpg")
     play_to(app, window, args)
     if args.all:
