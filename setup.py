@@ -34,7 +34,7 @@ EXTRAS = {
     "explain": ["matplotlib>=3.8"],
     "pandas": ["pandas>=2"],
     "viewer": ["PyQt6>=6.5"],
-    "test": ["pytest>=8", "pandas>=2", "matplotlib>=3.8"],
+    "test": ["pytest>=8", "pandas>=2", "matplotlib>=3.8", "motmetrics>=1.4"],
     # Apart: where Qt's system libraries are missing, pytest-qt keeps pytest from starting at all.
     "test-viewer": ["pytest-qt>=4.4", "PyQt6>=6.5"],
     "lint": ["ruff==0.17.6", "mypy==2.4.1", "types-PyYAML", "types-tqdm"],
