@@ -68,8 +68,8 @@ class OpenVINOBackend:
         if requests is not None:
             options["PERFORMANCE_HINT_NUM_REQUESTS"] = str(requests)
         if self.device == "CPU":
-            # A thread that is bound to its core waits while another stage or program uses it: with one of two cores busy
-            # elsewhere, 24 people a second instead of 33.
+            # A thread that is bound to its core waits while another stage or program uses it: with one of two cores
+            # busy elsewhere, 24 people a second instead of 33.
             options["ENABLE_CPU_PINNING"] = False
         # A CPU compiles TP-M in 0.4 s, and from a cache in 0.3; a GPU or an NPU takes seconds to minutes.
         if cache is not None and self.device != "CPU":
