@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blob_people import joints_of
 
 from transpose_sdk.boxes import box_iou
 from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.poses import Poses
+from transpose_sdk.skeletons import COCO17
+from transpose_sdk.stream.detection import BoxFinder, Detection
+from transpose_sdk.tracking import Tracker, Tracking
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from track_identity import PEOPLE, Boxes, People, iou_tracks, score, stream_tracks, tracker_tracks
@@ -79,6 +84,48 @@ def test_plain_iou_matching_follows_and_loses() -> None:
     assert walk(15.0, 0) == list(range(1, 21))  # too far for IoU
     assert walk(0.0, 4) == [1]
     assert walk(0.0, 6) == [1, 2]  # longer than half a second
+
+
+@pytest.mark.parametrize(
+    ("shift", "kept"),
+    [
+        (0.0, 1),  # the detection takes the carried box's place
+        (25.0, 1),  # IoU .41: a box around a pose fits loosely
+        (40.0, 2),  # IoU .20: somebody else
+    ],
+)
+def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, kept: int) -> None:
+    carried, found = np.float32([[100, 50, 60, 150]]), np.float32([[100 + shift, 50, 60, 150]])
+
+    class Finds:
+        name = "finds"
+
+        def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return found, np.float32([0.9])
+
+        def close(self) -> None:
+            pass
+
+    tracker = Tracker(COCO17)
+    nowhere = np.zeros((1, 17), np.float32)  # no joint is sure: the track keeps the box
+    tracker.update(Poses(np.zeros((1, 17, 2), np.float32), nowhere, carried, np.float32([0.9]), COCO17), 0.0)
+    finder = BoxFinder(Finds(), Detection(), Tracking())
+    candidates = finder(np.zeros((300, 400, 3), np.uint8), 0.0, tracker.tracks)
+    assert candidates.reason == "interval"
+    assert len(candidates.boxes) == kept
+    np.testing.assert_array_equal(candidates.boxes[0], found[0])
+
+
+@pytest.mark.parametrize(("noise", "ids"), [(0.0, 1), (8.0, 1), (60.0, 2)])  # px: OKS 1, about 0.6, and somebody else
+def test_a_person_who_is_posed_twice_gets_one_id(noise: float, ids: int) -> None:
+    rng, tracker, given = np.random.default_rng(0), Tracker(COCO17), set()
+    box = (100.0, 50.0, 60.0, 150.0)
+    for index in range(20):
+        joints = np.stack([joints_of(box), joints_of(box) + noise + rng.normal(0, 1, (17, 2))]).astype(np.float32)
+        scores = np.full((2, 17), 0.8, np.float32)
+        poses = Poses(joints, scores, np.float32([box, box]), np.float32([0.8, 0.7]), COCO17)
+        given |= set(tracker.update(poses, index / 25).track_ids.tolist())
+    assert len(given) == ids
 
 
 def test_ids_last_longer_than_by_iou(shared: Path, short: People) -> None:
