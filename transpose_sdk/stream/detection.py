@@ -26,7 +26,7 @@ class Detection:
         score_drop: Share of its usual score that a person has to keep, or the detector looks again.
         scene_change: Mean difference of the grey levels (0..255) of two frames that makes it another scene.
         overlap: IoU from which a detected box takes a carried one's place. Carried boxes come from poses and fit
-            loosely: at 0.5 many people were looked at twice, and then got two ids.
+            loosely: at 0.5 a street's people got more ids, from more runs of the detector.
         coast: Seconds for which a lost track's box is still tried.
     """
 
