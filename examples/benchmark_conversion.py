@@ -36,6 +36,7 @@ EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 gra
 INT8, INT8_FP32 = "OpenVINO INT8", "OpenVINO INT8, rest in FP32"
 NO_ATTENTION = "OpenVINO FP32 without Q and K"
 ORT_FP32, ORT_INT8 = "ONNX Runtime FP32", "ONNX Runtime INT8 (QDQ)"
+REST = 0.25  # s between runtimes: the threads of the last one spin for up to 0.2 s, waiting for more work
 CALIBRATION = 4  # crops; where the ranges lie makes no difference to the speed
 # What has to be at least so many times as fast as what.
 TARGETS = {
@@ -90,7 +91,7 @@ def calls(model: TransPose, openvino: dict[str, Path], onnx: dict[str, Path], th
         for result in graph.get_results()[1:] if not attention else ():
             graph.remove_result(result)
         graph.reshape([1, *model.input_size, 3])
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(threads)}
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
         options |= {"INFERENCE_PRECISION_HINT": hint} if hint else {}
         request = core.compile_model(graph, "CPU", options).create_infer_request()
         tensor = ov.Tensor(crop, shared_memory=True)
@@ -126,6 +127,8 @@ def measure(runs: Runs, rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            time.sleep(REST)
+            run()  # caches and threads are this runtime's again
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
