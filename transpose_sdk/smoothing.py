@@ -34,12 +34,12 @@ class OneEuro:
         d_cutoff: Cut-off frequency in Hz of the speed itself.
         bridge: Seconds for which a joint or a person that is not seen is carried on as predicted.
 
-    The defaults were picked with examples/stream_steadiness.py on 256x192 heatmaps: 3.2 times less jitter at 37 ms of
-    lag on a walk at 30 frames a second, 5.1 times less at 34 ms on two people at 60.
+    The defaults were picked with examples/stream_steadiness.py: 3.1 times less jitter at 37 ms of lag on a walk at 30
+    frames a second, 5.5 times less at 36 ms on two people at 60 (docs/streaming.md).
     """
 
     min_cutoff: float = 1.5
-    beta: float = 2.0
+    beta: float = 1.5
     d_cutoff: float = 1.0
     bridge: float = 0.25
 
