@@ -79,12 +79,13 @@ def open_backend(
             refused.append(error)
             continue
         if refused:
-            reasons = "; ".join(str(error) for error in refused)
-            log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, reasons)
+            why = "; ".join(dict.fromkeys(map(str, refused)))
+            log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, why)
         return backend
-    if len(refused) == 1:
+    reasons = list(dict.fromkeys(map(str, refused)))  # a device that is missing is missing for every precision
+    if len(reasons) == 1:
         raise refused[0]
-    raise BackendError(f"nothing here runs {bundle.name}: {'; '.join(str(error) for error in refused)}")
+    raise BackendError(f"nothing here runs {bundle.name}: {'; '.join(reasons)}")
 
 
 def parse_device(device: str) -> tuple[str, str]:

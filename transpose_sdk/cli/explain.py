@@ -106,13 +106,10 @@ def _from_bundle(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
 
 def _from_checkpoint(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
     from transpose_sdk.cli.optional import import_extra
-    from transpose_sdk.errors import InputError
-    from transpose_sdk.skeletons import SKELETONS
 
-    model = import_extra("transpose_sdk.models", "train").load_checkpoint(args.checkpoint)
-    skeleton = next((skeleton for skeleton in SKELETONS.values() if len(skeleton) == model.keypoints), None)
-    if skeleton is None:
-        raise InputError(f"no skeleton of {model.keypoints} keypoints is known: give a network for COCO or MPII")
+    models = import_extra("transpose_sdk.models", "train")
+    model = models.load_checkpoint(args.checkpoint)
+    skeleton = models.checkpoint_skeleton(args.checkpoint, model.keypoints)
     return _from_network(args, image, model, args.checkpoint.stem, skeleton)
 
 

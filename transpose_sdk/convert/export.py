@@ -20,9 +20,9 @@ from transpose_sdk.convert.probes import make_probe
 from transpose_sdk.convert.runners import run_graph
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import BundleError, DataError, InputError, MissingDependencyError
-from transpose_sdk.models import TransPose, load_checkpoint, read_metadata, save_checkpoint
+from transpose_sdk.models import TransPose, checkpoint_skeleton, load_checkpoint, save_checkpoint
 from transpose_sdk.probe import Probe, ProbeReport, compare_outputs
-from transpose_sdk.skeletons import COCO17, MPII16, Skeleton
+from transpose_sdk.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def export_bundle(
         precisions: Of `PRECISIONS`. ONNX and TensorRT get the FP32 graph in any case.
         calibration: What INT8 needs: a COCO keypoint file beside its images, a folder of images, or where all is.
         name: The bundle's name; by default that of the folder.
-        skeleton: What the keypoints are; by default what the checkpoint tells, or else COCO's for 17 and MPII's for 16.
+        skeleton: What the keypoints are; by default what `checkpoint_skeleton` says.
         facts: More entries for bundle.json: licence, training, accuracy.
 
     Returns:
@@ -120,7 +120,9 @@ def export_bundle(
     folder = Path(out)
     _check_options(folder, targets, precisions, calibration)
     model = checkpoint if isinstance(checkpoint, TransPose) else load_checkpoint(checkpoint)
-    skeleton = skeleton or _skeleton_of(checkpoint, model.keypoints)
+    skeleton = skeleton or checkpoint_skeleton(
+        None if isinstance(checkpoint, TransPose) else checkpoint, model.keypoints
+    )
     people = None
     if calibration is not None and "int8" in precisions:
         data = calibration if isinstance(calibration, CalibrationData) else CalibrationData(calibration)
@@ -231,13 +233,3 @@ def _check_options(
         raise MissingDependencyError(
             f"int8 needs {error.name}, which is not installed: pip install 'transpose-sdk[convert]'"
         ) from error
-
-
-def _skeleton_of(checkpoint: str | Path | TransPose, keypoints: int) -> Skeleton:
-    stored = None if isinstance(checkpoint, TransPose) else read_metadata(checkpoint).get("skeleton")
-    if stored is not None:
-        return Skeleton.from_dict(stored)
-    for skeleton in (COCO17, MPII16):
-        if len(skeleton) == keypoints:
-            return skeleton
-    raise InputError(f"no skeleton of {keypoints} keypoints is known: give one as skeleton=")

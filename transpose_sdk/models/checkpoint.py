@@ -25,6 +25,7 @@ from transpose_sdk.models.encoder import resize_table, sine_table
 from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.models.variant import Variant
 from transpose_sdk.models.zoo import VARIANTS, build_model
+from transpose_sdk.skeletons import SKELETONS, Skeleton
 
 _FORMAT = "transpose-sdk/checkpoint/1"
 _SHOWN_NAMES = 5
@@ -106,6 +107,31 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """
     _, header = _read(Path(path))
     return dict(header.get("metadata", {}))
+
+
+def checkpoint_skeleton(path: str | Path | None, keypoints: int) -> Skeleton:
+    """What the keypoints of a checkpoint are.
+
+    Args:
+        path: The file; None where there is none to ask.
+        keypoints: How many the network gives.
+
+    Returns:
+        What the file says, or else COCO's for 17, MPII's for 16 and LSP's for 14.
+
+    Raises:
+        InputError: The file says nothing, and no skeleton of so many keypoints is known.
+    """
+    stored = None if path is None else read_metadata(path).get("skeleton")
+    if stored is not None:
+        return Skeleton.from_dict(stored)
+    for skeleton in SKELETONS.values():
+        if len(skeleton) == keypoints:
+            return skeleton
+    raise InputError(
+        f"no skeleton of {keypoints} keypoints is known: train with one named in the recipe, so that the checkpoint "
+        "tells it, or give skeleton= to export_bundle"
+    )
 
 
 def load_stem(model: nn.Module, path: str | Path) -> tuple[str, ...]:
