@@ -22,6 +22,20 @@ FIGURE = np.array(
 )  # fmt: skip
 
 
+# A recipe's values that train a small network on what `write_people` writes as "train" and "val".
+DRAWN: dict[str, Any] = {
+    "model": "tp_m",
+    "variant": {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4},
+    "input_size": (64, 48),
+    "train_annotations": "train.json",
+    "train_images": "train",
+    "val_annotations": "val.json",
+    "val_images": "val",
+    "epochs": 1,
+    "batch_size": 4,
+}
+
+
 def draw_person(image: NDArray[np.uint8], joints: NDArray[np.floating], thickness: int = 3) -> None:
     """Draw limbs in one colour each and joints as discs, in place."""
     points = joints.round().astype(int)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_people import write_people
+from drawn_people import DRAWN, write_people
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
@@ -26,18 +26,7 @@ from transpose_sdk.models import create_model, save_checkpoint  # noqa: E402
 
 CPU = torch.device("cpu")
 VARIANT = {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4, "dropout": 0.0}
-TINY: dict[str, Any] = {
-    "model": "tp_m",
-    "variant": VARIANT,
-    "input_size": (64, 48),
-    "train_annotations": "train.json",
-    "train_images": "train",
-    "val_annotations": "val.json",
-    "val_images": "val",
-    "epochs": 1,
-    "batch_size": 4,
-    "lr": 1e-3,
-}
+TINY = {**DRAWN, "variant": VARIANT, "lr": 1e-3}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_people import write_people
+from drawn_people import DRAWN, write_people
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
@@ -31,17 +31,7 @@ from transpose_sdk.models import create_model, load_checkpoint, read_metadata  #
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "model": "tp_m",
-    "variant": {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4},
-    "input_size": (64, 48),
-    "train_annotations": "train.json",
-    "train_images": "train",
-    "val_annotations": "val.json",
-    "val_images": "val",
-    "epochs": 2,
-    "batch_size": 4,
-}
+TINY = {**DRAWN, "epochs": 2}
 
 
 @pytest.fixture(autouse=True, scope="module")

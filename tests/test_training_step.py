@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from drawn_people import write_people
+from drawn_people import DRAWN, write_people
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
@@ -30,17 +30,6 @@ from transpose_sdk.errors import DataError, MissingDependencyError, TrainingErro
 from transpose_sdk.skeletons import COCO17  # noqa: E402
 
 CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "model": "tp_m",
-    "variant": {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4},
-    "input_size": (64, 48),
-    "train_annotations": "train.json",
-    "train_images": "train",
-    "val_annotations": "val.json",
-    "val_images": "val",
-    "epochs": 1,
-    "batch_size": 4,
-}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +47,7 @@ def noise(persons: int = 2) -> Batch:
 
 
 def new_run(folder: Path, **options: Any) -> Run:
-    run = start_run(Recipe.from_dict({**TINY, **options}), folder, None, CPU)
+    run = start_run(Recipe.from_dict({**DRAWN, **options}), folder, None, CPU)
     set_mode(run)
     return run
 
@@ -69,7 +58,7 @@ def new_run(folder: Path, **options: Any) -> Run:
 def test_fp16_follows_fp32(tmp_path: Path) -> None:
     losses = {}
     for precision in ("fp32", "fp16"):
-        run = new_run(tmp_path / precision, precision=precision, variant={**TINY["variant"], "dropout": 0.0})
+        run = new_run(tmp_path / precision, precision=precision, variant={**DRAWN["variant"], "dropout": 0.0})
         losses[precision] = [train_step(run, noise(), 5) for _ in range(3)]
         assert all(value.dtype == torch.float32 for value in run.model.parameters())
     np.testing.assert_allclose(losses["fp16"], losses["fp32"], rtol=0.05)
@@ -96,7 +85,7 @@ def test_fp16_gives_up_where_no_scale_helps(tmp_path: Path) -> None:
 
 
 def test_fp16_state_resumes(data: Path, tmp_path: Path) -> None:
-    recipe = Recipe.from_dict({**TINY, "precision": "fp16", "epochs": 2})
+    recipe = Recipe.from_dict({**DRAWN, "precision": "fp16", "epochs": 2})
     train(recipe, data, tmp_path / "whole", workers=0)
     first = start_run(recipe, tmp_path / "parted", None, CPU)
     first.scaler.load_state_dict({**first.scaler.state_dict(), "scale": 1024.0, "_growth_tracker": 7})
@@ -150,7 +139,7 @@ def test_dry_run_tells_the_plan_and_writes_no_run(data: Path, tmp_path: Path, ca
     shutil.copytree(data, folder, ignore=shutil.ignore_patterns("cache"))
     (folder / "train/001.png").unlink()
     (folder / "train/002.png").write_bytes(b"no picture")
-    (tmp_path / "mine.yaml").write_text(json.dumps({**TINY, "input_size": [64, 48]}))
+    (tmp_path / "mine.yaml").write_text(json.dumps({**DRAWN, "input_size": [64, 48]}))
     before = set(folder.rglob("*"))
     arguments = ["train", str(tmp_path / "mine.yaml"), "--data", str(folder), "--dry-run", "--device", "cpu"]
     assert main([*arguments, "--workers", "0", "--set", "batch_size=5", "--set", "epochs=3"]) == 0
@@ -166,7 +155,7 @@ def test_dry_run_tells_the_plan_and_writes_no_run(data: Path, tmp_path: Path, ca
 
 def test_dry_run_stops_at_what_would_stop_the_run(data: Path) -> None:
     with pytest.raises(DataError, match="12 persons an epoch do not fill one batch of 13"):
-        plan(Recipe.from_dict({**TINY, "batch_size": 13}), data, workers=0)
+        plan(Recipe.from_dict({**DRAWN, "batch_size": 13}), data, workers=0)
 
 
 def test_out_or_dry_run_is_needed(capsys: Any) -> None:
@@ -192,7 +181,7 @@ def test_the_page_on_training_knows_every_option() -> None:
 
 def test_logs_and_pictures_of_each_epoch(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainers.loop.LOG_STEPS", 2)
-    recipe = Recipe.from_dict({**TINY, "epochs": 2, "color": 0.3, "device_augmentation": True})
+    recipe = Recipe.from_dict({**DRAWN, "epochs": 2, "color": 0.3, "device_augmentation": True})
     train(recipe, data, tmp_path, workers=0)
     steps = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
     assert [(step["epoch"], step["step"]) for step in steps] == [(1, 2), (2, 2)]
@@ -219,7 +208,7 @@ def test_image_that_went_missing_is_black_in_the_picture(data: Path, tmp_path: P
 def test_tensorboard_gets_the_same_numbers(data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(Recipe.from_dict(TINY), data, tmp_path, workers=0, tensorboard=True)
+    train(Recipe.from_dict(DRAWN), data, tmp_path, workers=0, tensorboard=True)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     record = json.loads((tmp_path / "log.jsonl").read_text())
@@ -230,4 +219,4 @@ def test_tensorboard_gets_the_same_numbers(data: Path, tmp_path: Path) -> None:
 def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'transpose-sdk\[tensorboard\]'"):
-        start_run(Recipe.from_dict(TINY), tmp_path, None, CPU, tensorboard=True)
+        start_run(Recipe.from_dict(DRAWN), tmp_path, None, CPU, tensorboard=True)
