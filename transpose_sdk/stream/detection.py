@@ -31,7 +31,7 @@ class Detection:
     """
 
     shortest: float = 0.2
-    longest: float = 1.0
+    longest: float = 0.5
     score_drop: float = 0.7
     scene_change: float = 25.0
     overlap: float = 0.35
