@@ -47,6 +47,11 @@ class Benchmark:
         return MAIN_NUMBERS[self.kind]
 
     @cached_property
+    def file_names(self) -> dict[int, str]:
+        """Of the images, by id."""
+        return {image["id"]: image["file_name"] for image in self.content["images"]}
+
+    @cached_property
     def people(self) -> dict[int, list[dict[str, Any]]]:
         """The annotations with a labelled joint by image id: those that count, as the paper evaluates."""
         people: dict[int, list[dict[str, Any]]] = {}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.boxes import touching
 from transpose_sdk.coco import coco_numbers, read_json
 from transpose_sdk.errors import DataError
 from transpose_sdk.poses import Poses
@@ -81,7 +82,7 @@ def evaluate_estimator(
     found = read_detections(Path(boxes), {image["id"] for image in benchmark.content["images"]})
     answers = {}
     for key, image in _readable(benchmark, read_image, found):
-        inside = _touching(found[key][:, :4], image)
+        inside = touching(found[key][:, :4], (image.shape[1], image.shape[0]))
         poses = estimator.pose(image, found[key][inside, :4], found[key][inside, 4])
         answers[key] = Answer(without_duplicates(poses, estimator.bundle.input_size))
     return answers
@@ -101,7 +102,7 @@ def answers_to_boxes(pose: PoseFunction, benchmark: Benchmark, read_image: Image
     answers = {}
     for key, image in _readable(benchmark, read_image, benchmark.people):
         boxes = np.array([item["bbox"] for item in benchmark.people[key]], np.float32)
-        owners = np.flatnonzero(_touching(boxes, image))
+        owners = np.flatnonzero(touching(boxes, (image.shape[1], image.shape[0])))
         answers[key] = Answer(pose(image, boxes[owners], np.ones(len(owners), np.float32)), owners)
     return answers
 
@@ -177,10 +178,3 @@ def _readable(
         raise failed[0]
     if failed:
         logger.warning("%d of %d images are missed, the first: %s", len(failed), count, failed[0])
-
-
-def _touching(boxes: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(N,) bool: which boxes hold some of the image."""
-    size = (image.shape[1], image.shape[0])
-    touching = (boxes[:, :2] < size) & (boxes[:, :2] + boxes[:, 2:] > 0) & np.isfinite(boxes[:, :2] + boxes[:, 2:])
-    return np.asarray(touching.all(axis=1))

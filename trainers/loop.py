@@ -137,17 +137,15 @@ def train(
             batches = EpochBatches(persons, images, skeleton, recipe, run.epoch, run.step, rows)
             loss = train_one_epoch(run, batch_loader(batches, place, workers), steps, save_seconds)
             run.save()
-            if processes.first:
-                result = evaluate(run, benchmark, data / recipe.val_images)
-                run.epoch, run.step = run.epoch + 1, 0
+            result = evaluate(run, benchmark, data / recipe.val_images) if processes.first else None
+            run.epoch, run.step = run.epoch + 1, 0
+            if result is not None:
                 _keep(run, benchmark, {"loss": loss, **result}, steps)
                 # Those of the epoch that is done; the one before it counted from 0.
                 shown = EpochBatches(persons, images, skeleton, recipe, run.epoch - 1)[0]
                 run.log.picture("training", batch_picture(run, shown, skeleton, True), run.epoch)
                 shown = validation_batch(benchmark, data / recipe.val_images, recipe.input_size)
                 run.log.picture("validation", batch_picture(run, shown, skeleton, False), run.epoch)
-            else:
-                run.epoch, run.step = run.epoch + 1, 0
             processes.wait()
         run.log.close()
         return run.best

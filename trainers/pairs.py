@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from transpose_sdk.oks import oks
+from transpose_sdk.oks import joint_similarity, oks
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
@@ -74,9 +74,8 @@ class Pairs:
 
     @cached_property
     def similarities(self) -> NDArray[np.float64]:
-        """(N, K) exp(-d^2 / (2 * area * (2 * sigma)^2)): what the mean of is the OKS."""
-        spread = 2 * self.areas[:, None] * (2 * np.array(self.skeleton.sigmas)) ** 2 + np.finfo(np.float64).eps
-        return np.exp(-(self.errors**2) / spread)
+        """(N, K), of which the OKS is the mean."""
+        return joint_similarity(self.errors**2, self.areas[:, None], np.array(self.skeleton.sigmas))
 
     @cached_property
     def oks(self) -> NDArray[np.float64]:
@@ -98,7 +97,7 @@ def pair_up(benchmark: Benchmark, answers: Mapping[int, Answer]) -> Pairs:
         benchmark: The true persons.
         answers: By image id; persons of an image without an answer are missed.
     """
-    names = {image["id"]: image["file_name"] for image in benchmark.content["images"]}
+    names = benchmark.file_names
     people = {key: items for key, items in benchmark.people.items() if key in names}
     every = [item for items in people.values() for item in items]
     skeleton = benchmark.skeleton

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from transpose_sdk.errors import CheckpointError, DataError
+from transpose_sdk.errors import CheckpointError, DataError, first_line
 from transpose_sdk.models import TransPose, create_model
 from transpose_sdk.models.preprocessing import Preprocessing
 
@@ -102,7 +102,7 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"{path} belongs to another recipe ({str(error).splitlines()[0]}): resume it with the one in "
+                f"{path} belongs to another recipe ({first_line(error)}): resume it with the one in "
                 "recipe.json, or train into another folder"
             ) from error
         if self.averaged and state["averaged"]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from transpose_sdk.errors import TrainingError
+from transpose_sdk.errors import TrainingError, first_line
 
 from .batches import Batch
 from .recipe import Recipe
@@ -182,7 +182,7 @@ def memory_explained(run: Run, rows: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        first = str(error).split("\n", maxsplit=1)[0]
+        first = first_line(error)
         if not (isinstance(error, MemoryError) or "out of memory" in first or "allocate memory" in first):
             raise
         recipe = run.recipe

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transpose_sdk.boxes import touching
 from transpose_sdk.errors import DataError, InputError
 from transpose_sdk.skeletons import Skeleton
 
@@ -116,8 +117,7 @@ def _together(parts: list[Persons]) -> Persons:
 def _on_their_images(persons: Persons, images: ImageCache | ImageFolder, left_out: LeftOut) -> np.ndarray:
     """(N,) bool: whose image can be read and holds some of their box."""
     readable = images.readable[persons.image_index]
-    size = images.sizes[persons.image_index][:, ::-1]
-    inside = ((persons.boxes[:, :2] < size) & (persons.boxes[:, :2] + persons.boxes[:, 2:] > 0)).all(axis=1)
+    inside = touching(persons.boxes, images.sizes[persons.image_index][:, ::-1])
     for reason, out in (("whose image cannot be read", ~readable), ("outside their image", readable & ~inside)):
         if out.any():
             example = persons.file_names[persons.image_index[int(np.argmax(out))]]

@@ -25,7 +25,7 @@ def validation_set(recipe: Recipe, data: Path, skeleton: Skeleton) -> Benchmark:
     """
     benchmark = read_benchmark(data / recipe.val_annotations, skeleton)
     folder = data / recipe.val_images
-    names = [image["file_name"] for image in benchmark.content["images"] if image["id"] in benchmark.people]
+    names = [name for key, name in benchmark.file_names.items() if key in benchmark.people]
     if not names:
         raise DataError(f"{data / recipe.val_annotations} has no person with a labelled joint to evaluate on")
     if missing := [name for name in names if not (folder / name).is_file()]:

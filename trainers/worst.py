@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transpose_sdk.crops import apply_affine
 from transpose_sdk.draw import PoseAnnotator, skeleton_colors
 from transpose_sdk.errors import SinkError
+from transpose_sdk.media.files import write_whole
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
@@ -123,7 +124,6 @@ def _draw_truth(
 def _write(path: Path, picture: NDArray[np.uint8]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        encoded = cv2.imencode(path.suffix, picture)[1]
-        path.write_bytes(encoded.tobytes())
+        write_whole(path, cv2.imencode(path.suffix, picture)[1].tobytes())
     except (OSError, cv2.error) as error:
         raise SinkError(f"cannot write the picture {path} ({error}): give a .png in a writable folder") from error

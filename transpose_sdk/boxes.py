@@ -31,6 +31,15 @@ def pose_boxes(poses: Poses) -> Float:
     return np.where(enough, grown, poses.boxes).astype(np.float32)
 
 
+def touching(boxes: NDArray[np.floating], sizes: NDArray[np.integer] | tuple[int, int]) -> NDArray[np.bool_]:
+    """Shape (N,): which boxes (N, 4) x, y, width, height hold some of an image, or each of its own; none with NaN does.
+
+    `sizes` are (width, height) in px, one or N of them.
+    """
+    far = boxes[:, :2] + boxes[:, 2:]
+    return np.asarray(((boxes[:, :2] < sizes) & (far > 0) & np.isfinite(far)).all(axis=1))
+
+
 def box_iou(boxes: Float, others: Float) -> Float:
     """Intersection over union, (N, 4) and (M, 4) x, y, width, height to (N, M)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])

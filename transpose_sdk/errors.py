@@ -45,3 +45,17 @@ class TrainingError(TransposeError):
 
 class MissingDependencyError(TransposeError, ImportError):
     """An optional package is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, which often goes on for a page; its type where it says nothing."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """As `first_line`, for libraries that tell the reason last, below where it happened: OpenVINO."""
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

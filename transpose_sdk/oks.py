@@ -49,13 +49,25 @@ def oks(
     if area.shape not in (pairs[:1], pairs):
         raise InputError(f"OKS got areas of shape {area.shape}: give one a reference pose, {pairs[:1]}, or {pairs}")
     squared = ((reference[:, None] - candidates[None]) ** 2).sum(-1)
-    # The published evaluation adds the float epsilon too, so that a pose without area only matches itself.
-    area = (area if area.ndim == 2 else area[:, None])[..., None] + np.finfo(np.float64).eps
-    spread = 2 * area * (2 * sigma) ** 2
-    similarity = np.exp(-squared / spread)
+    similarity = joint_similarity(squared, (area if area.ndim == 2 else area[:, None])[..., None], sigma)
     weight = np.ones(reference.shape[:2]) if visible is None else np.asarray(visible, np.float64)
     total = np.einsum("nmk,nk->nm", similarity, weight)
     return (total / np.maximum(weight.sum(1), 1)[:, None]).astype(np.float32)
+
+
+def joint_similarity(
+    squared: NDArray[np.float64], areas: NDArray[np.float64], sigmas: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """exp(-d^2 / (2 * area * (2 * sigma)^2)), of which the OKS is the mean.
+
+    Args:
+        squared: Shape (..., K), px^2, squared distances of joints.
+        areas: Shape (..., 1), px^2.
+        sigmas: Shape (K,).
+    """
+    # The published evaluation adds the float epsilon too, so that a pose without area only matches itself.
+    spread = 2 * (areas + np.finfo(np.float64).eps) * (2 * sigmas) ** 2
+    return np.asarray(np.exp(-squared / spread), np.float64)
 
 
 def oks_nms(

@@ -69,23 +69,22 @@ def open_backend(
     """
     runtime, place = parse_device(device)
     tries = _tries(bundle, runtime, place, precision)
-    refused: list[BackendError] = []
+    refused: dict[str, BackendError] = {}  # by what it says: a device that is missing is so for every precision
     for one_place, one_precision in tries:
         try:
             backend = _open(bundle, runtime, one_place, one_precision, requests)
             if verify:
                 _verify(backend, bundle)
         except BackendError as error:
-            refused.append(error)
+            refused.setdefault(str(error), error)
             continue
         if refused:
-            why = "; ".join(dict.fromkeys(map(str, refused)))
-            log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, why)
+            reasons = "; ".join(refused)
+            log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, reasons)
         return backend
-    reasons = list(dict.fromkeys(map(str, refused)))  # a device that is missing is missing for every precision
-    if len(reasons) == 1:
-        raise refused[0]
-    raise BackendError(f"nothing here runs {bundle.name}: {'; '.join(reasons)}")
+    if len(refused) == 1:
+        raise next(iter(refused.values()))
+    raise BackendError(f"nothing here runs {bundle.name}: {'; '.join(refused)}")
 
 
 def parse_device(device: str) -> tuple[str, str]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.backends.worker import WorkerBackend, first_line
-from transpose_sdk.errors import BackendError
+from transpose_sdk.backends.worker import WorkerBackend
+from transpose_sdk.errors import BackendError, first_line
 
 SIZES = (1, 2, 4, 8, 16)
 WARM_UPS = 3  # cuDNN and cuBLAS choose their kernels in the first runs, which must not happen while recording

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from transpose_sdk.errors import BackendError
+from transpose_sdk.errors import BackendError, first_line
 
 KEPT = frozenset({"LayerNormalization", "Softmax"})
 # Inputs that ONNX defines as FP32 whatever the data are: roi and scales.
@@ -54,7 +54,7 @@ def to_half(model: ModelProto) -> ModelProto:
     try:
         onnx.checker.check_model(result, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise BackendError(f"the ONNX graph cannot be written in FP16 ({reason}): use precision='fp32'") from error
     return result
 

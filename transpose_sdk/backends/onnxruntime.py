@@ -9,9 +9,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.backends.worker import WorkerBackend, first_line
+from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.bundle import Bundle
-from transpose_sdk.errors import BackendError
+from transpose_sdk.errors import BackendError, first_line
 
 GRAPHS = {"fp32": "onnx", "int8": "onnx_int8"}
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}

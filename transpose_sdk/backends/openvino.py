@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.bundle import Bundle
-from transpose_sdk.errors import BackendError
+from transpose_sdk.errors import BackendError, last_line
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU")
 # By preference where the caller states no precision. FP16 weights are calculated in what the device does best: FP16 on
@@ -68,8 +68,7 @@ class OpenVINOBackend:
         if requests is not None:
             options["PERFORMANCE_HINT_NUM_REQUESTS"] = str(requests)
         if self.device == "CPU":
-            # A thread that is bound to its core waits while another stage or program uses it: with one of two cores
-            # busy elsewhere, 24 people a second instead of 33.
+            # A thread that is bound to its core waits while another stage or program uses it.
             options["ENABLE_CPU_PINNING"] = False
         # A CPU compiles TP-M in 0.4 s, and from a cache in 0.3; a GPU or an NPU takes seconds to minutes.
         if cache is not None and self.device != "CPU":
@@ -82,7 +81,7 @@ class OpenVINOBackend:
             self._requests = [_Request(compiled.create_infer_request(), self.device) for _ in range(count)]
         except RuntimeError as error:
             raise BackendError(
-                f"{self.device} cannot run {graph.path} ({_first_line(error)}): try device='CPU', or export it again"
+                f"{self.device} cannot run {graph.path} ({last_line(error)}): try device='CPU', or export it again"
             ) from error
         self._next = 0
         self._lock = threading.Lock()
@@ -192,7 +191,7 @@ class _Request:
         self._flight = self._crop = None
 
     def _failure(self, error: RuntimeError) -> BackendError:
-        failure = BackendError(f"{self._device} failed ({_first_line(error)}): try device='CPU'")
+        failure = BackendError(f"{self._device} failed ({last_line(error)}): try device='CPU'")
         failure.__cause__ = error
         return failure
 
@@ -240,8 +239,3 @@ def find_device(core: ov.Core, device: str) -> str:
     if not any(item == name or item.startswith(f"{name}.") for item in available):
         raise BackendError(f"device {name} is not on this machine (or lacks a driver): use {', '.join(available)}")
     return name
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transpose_sdk.backends.fixed_batches import SIZES, FixedBatchBackend, FixedBatches
-from transpose_sdk.backends.worker import first_line
 from transpose_sdk.bundle import Bundle
-from transpose_sdk.errors import BackendError
+from transpose_sdk.errors import BackendError, first_line
 from transpose_sdk.models import TransPose, load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
 

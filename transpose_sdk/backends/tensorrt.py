@@ -23,9 +23,8 @@ from torch import Tensor
 from transpose_sdk.backends.fixed_batches import FixedBatchBackend, FixedBatches
 from transpose_sdk.backends.half import cast_pixels, to_half
 from transpose_sdk.backends.pytorch import find_torch_device
-from transpose_sdk.backends.worker import first_line
 from transpose_sdk.bundle import Bundle, Graph, file_digest
-from transpose_sdk.errors import BackendError
+from transpose_sdk.errors import BackendError, first_line
 
 GRAPHS = {"fp16": "onnx", "int8": "onnx_int8", "fp32": "onnx"}
 SIZES = (1, 2, 4, 8)  # each costs building time, some seconds to a minute

@@ -94,8 +94,3 @@ class WorkerBackend:
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
         """Run the network, on the worker's thread."""
         raise NotImplementedError
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a runtime's error, which often goes on for a page; its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

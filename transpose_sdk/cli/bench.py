@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from transpose_sdk import doctor
     from transpose_sdk.bench import WatchedEstimator, measure, table
+    from transpose_sdk.cli.output import write_json
     from transpose_sdk.errors import InputError
-    from transpose_sdk.media.files import write_whole
 
     if min(args.frames, args.rounds) < 1 or (args.requests is not None and args.requests < 1):
         raise InputError("--frames, --rounds and --requests are counts: give 1 or more")
@@ -61,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             "rounds": args.rounds,
             "figures": [figure.to_dict() for figure in figures],
         }
-        write_whole(Path(args.json), (json.dumps(document, indent=1) + "\n").encode())
+        write_json(document, args.json)
     return 0
 
 

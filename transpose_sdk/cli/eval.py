@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -44,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     import logging
 
     from transpose_sdk.cli.optional import trainers_module
-    from transpose_sdk.errors import InputError, SinkError
+    from transpose_sdk.cli.output import write_json
+    from transpose_sdk.errors import InputError
     from transpose_sdk.estimator import PoseEstimator
 
     if args.worst is not None and (args.worst < 1 or args.page is None):
@@ -77,12 +77,5 @@ def run(args: argparse.Namespace) -> int:
         report["worst"] = worst.write_worst(paired, read_image, args.worst or WORST, args.page)
     for table in tables.values():
         sys.stderr.write(pairs.text_table(table) + "\n\n")
-    text = json.dumps(report, indent=2) + "\n"
-    if args.json in (None, "-"):
-        sys.stdout.write(text)
-        return 0
-    try:
-        Path(args.json).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SinkError(f"cannot write {args.json} ({error.strerror}): give a file in a writable folder") from error
+    write_json(report, args.json)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from transpose_sdk.attention import Threshold, attention_areas
     from transpose_sdk.bundle import open_bundle
     from transpose_sdk.cli.optional import import_extra
+    from transpose_sdk.cli.output import write_json
     from transpose_sdk.errors import InputError
     from transpose_sdk.media.sources import open_source
     from transpose_sdk.signals import OcclusionRule
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stderr.write(f"wrote {args.out}\n")
     if args.json is not None:
         rule = OcclusionRule() if args.checkpoint else OcclusionRule.of(open_bundle(args.model, "pose"))
-        _write_json(args.json, signals_record(poses[args.person], grid, input_size, rule))
+        write_json(signals_record(poses[args.person], grid, input_size, rule), args.json)
     return 0
 
 
@@ -162,16 +162,3 @@ def signals_record(
         }
         for index, keypoint in enumerate(pose.skeleton.names)
     }
-
-
-def _write_json(path: str, record: dict[str, Any]) -> None:
-    from transpose_sdk.errors import SinkError
-
-    text = json.dumps(record, indent=2) + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SinkError(f"cannot write {path} ({error.strerror}): give a file in a writable folder") from error

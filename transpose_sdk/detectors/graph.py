@@ -15,7 +15,7 @@ from openvino import Layout, Type
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from ..crops import check_image
-from ..errors import DetectorError
+from ..errors import DetectorError, last_line
 from .letterbox import Letterbox, to_image
 from .protocol import Detections
 
@@ -75,7 +75,7 @@ def read_graph(path: Path) -> ov.Model:
     try:
         return ov.Core().read_model(path)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = last_line(error)
         raise DetectorError(
             f"OpenVINO cannot read the detector {path} ({reason}); give an .onnx, .tflite or .xml file that is whole."
         ) from error
@@ -97,7 +97,7 @@ def compile_graph(model: ov.Model, device: str, path: Path) -> ov.CompiledModel:
             options["ENABLE_CPU_PINNING"] = False  # the pose network uses the same cores
         return core.compile_model(model, device, options)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = last_line(error)
         raise DetectorError(f"{device} cannot run the detector {path} ({reason}); try the device 'CPU'.") from error
 
 

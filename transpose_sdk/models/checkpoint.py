@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from transpose_sdk.errors import CheckpointError, InputError
+from transpose_sdk.errors import CheckpointError, InputError, first_line
 from transpose_sdk.models.encoder import resize_table, sine_table
 from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.models.variant import Variant
@@ -179,7 +179,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with _numpy_scalars_allowed():
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise CheckpointError(f"{path} is no checkpoint that can be read safely ({reason}); fetch it again") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; give a dictionary of tensors")
