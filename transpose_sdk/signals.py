@@ -29,8 +29,7 @@ FEATURES = ("score", "entropy", "joint", "limb", "mirror")  # what the occlusion
 class OcclusionRule:
     """How the occlusion hint follows from a joint's score and signals: a logistic rule, fitted for one network.
 
-    The default is for networks that have none of their own: that of a small TP-M, whose hint had a precision of 0.45
-    and a recall of 0.54 on joints that it was not fitted on, 17 % of them hidden.
+    The default is for networks that have none of their own: that of an early TP-M.
 
     Attributes:
         weights: A constant, and one weight for each of `FEATURES`.

@@ -26,8 +26,8 @@ class Tracking:
         duplicate: OKS above which the worse of two poses is dropped. Published is 0.9, for the score of a benchmark;
             here a person who is posed twice would get two ids, and who is hidden so well comes back with the old one.
         birth_score: Person score from which an unknown pose starts a track. The detector has judged the box already; a
-            low score here only asks that some joints are there. On a street, 98 of 100 of RTMDet-nano's false alarms
-            scored below 0.18, and 95 of 100 people from 0.2 on.
+            low score here only asks that some joints are there: most false alarms of a detector score lower, most
+            people higher.
         keep_score: Person score from which a pose can carry on a track.
         confirm: Times a new track has to be seen, in a row, before it gets an id and is shown. The people on the very
             first frame need no confirmation.
