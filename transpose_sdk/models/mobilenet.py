@@ -1,14 +1,55 @@
-"""MobileNetV2 to features.10 (Sandler et al. 2018, table 2), kept at stride 8: the stem of TP-M."""
+"""MobileNetV2's feature layers (Sandler et al. 2018, table 2), numbered as in torchvision's first version."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-STEM_CHANNELS = 64
+STEM_CHANNELS = 64  # of features.10
+FINE_CHANNELS = 32  # of features.6, at stride 8
+DEEP_CHANNELS = 96  # of features.13, at stride 16
+
+# features.1 to features.13: output channels, stride, expansion.
+_BLOCKS = (
+    (16, 1, 1),
+    (24, 2, 6),
+    (24, 1, 6),
+    (32, 2, 6),
+    (32, 1, 6),
+    (FINE_CHANNELS, 1, 6),
+    (64, 2, 6),
+    (64, 1, 6),
+    (64, 1, 6),
+    (STEM_CHANNELS, 1, 6),
+    (96, 1, 6),
+    (96, 1, 6),
+    (DEEP_CHANNELS, 1, 6),
+)
+
+
+class Depthwise(nn.Conv2d):
+    """3x3 depthwise convolution.
+
+    PyTorch's backward pass of one with a stride takes 10 times as long on a CPU as that of the whole map (60 ms against
+    7 for 32 maps of 192x24x18 to half their size), so in training there every second cell of the whole map is taken.
+    """
+
+    def __init__(self, channels: int, stride: int, dilation: int) -> None:
+        super().__init__(
+            channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=channels, bias=False
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, h, w) to (N, channels, h / stride, w / stride)."""
+        step = self.stride[0]
+        if step == 1 or x.is_cuda or not (self.training and self.weight.requires_grad):
+            return super().forward(x)
+        whole = functional.conv2d(x, self.weight, None, 1, self.padding, self.dilation, self.groups)
+        return whole[:, :, ::step, ::step]
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise and linear 1x1 convolution; numbering as in torchvision's first MobileNetV2."""
+    """1x1 expansion, 3x3 depthwise and linear 1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, dilation: int = 1) -> None:
         super().__init__()
@@ -17,7 +58,7 @@ class InvertedResidual(nn.Module):
         expand = [nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(inplace=True)]
         self.conv = nn.Sequential(
             *(expand if expansion != 1 else []),
-            nn.Conv2d(hidden, hidden, 3, stride, padding=dilation, dilation=dilation, groups=hidden, bias=False),
+            Depthwise(hidden, stride, dilation),
             nn.BatchNorm2d(hidden),
             nn.ReLU6(inplace=True),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
@@ -29,28 +70,40 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
-def mobilenet_features(dilation: int = 1) -> nn.Sequential:
-    """features.0..10 of MobileNetV2 at width 1.0, (N, 3, H, W) to (N, 64, H / 8, W / 8).
+def mobilenet_features(last: int) -> nn.Sequential:
+    """features.0 to features.`last` (13 at most) of MobileNetV2 at width 1.0 and its own strides.
 
-    features.7 gives up its stride of 2. With a dilation of 2 the 3x3 convolutions behind it would see what they saw in
-    training on ImageNet, but the backward pass of a dilated depthwise convolution takes 20 times as long on a CPU
-    (99 ms instead of 5 for 8 maps of 384x32x24), and the encoder sees everything anyway.
+    Maps (N, 3, H, W) to (N, 64, H / 16, W / 16) with `last` 10, to (N, 96, H / 16, W / 16) with 13.
+    """
+    layers: list[nn.Module] = [
+        nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(inplace=True))
+    ]
+    channels = 32
+    for out_channels, stride, expansion in _BLOCKS[:last]:
+        layers.append(InvertedResidual(channels, out_channels, stride, expansion))
+        channels = out_channels
+    features = nn.Sequential(*layers)
+    for module in features.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    return features
+
+
+def mobilenet_features_at_8(dilation: int = 1) -> nn.Sequential:
+    """features.0 to features.10 of which features.7 gives up its stride: (N, 3, H, W) to (N, 64, H / 8, W / 8).
+
+    With a dilation of 2 the 3x3 convolutions behind it would see what they saw in training on ImageNet, but the
+    backward pass of a dilated depthwise convolution takes 20 times as long on a CPU (99 ms instead of 5 for 8 maps of
+    384x32x24), and the encoder sees everything anyway.
 
     Args:
         dilation: Of the depthwise convolutions of features.8 to features.10.
     """
-    features = nn.Sequential(
-        nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(inplace=True)),
-        InvertedResidual(32, 16, stride=1, expansion=1),
-        InvertedResidual(16, 24, stride=2, expansion=6),
-        InvertedResidual(24, 24, stride=1, expansion=6),
-        InvertedResidual(24, 32, stride=2, expansion=6),
-        InvertedResidual(32, 32, stride=1, expansion=6),
-        InvertedResidual(32, 32, stride=1, expansion=6),
-        InvertedResidual(32, STEM_CHANNELS, stride=1, expansion=6),
-        *(InvertedResidual(STEM_CHANNELS, STEM_CHANNELS, 1, expansion=6, dilation=dilation) for _ in range(3)),
-    )
-    for module in features.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    features = mobilenet_features(10)
+    for number, stage in enumerate(features):
+        for module in stage.modules():
+            if isinstance(module, Depthwise) and number == 7:
+                module.stride = (1, 1)
+            elif isinstance(module, Depthwise) and number > 7:
+                module.padding = module.dilation = (dilation, dilation)
     return features

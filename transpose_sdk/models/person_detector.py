@@ -75,9 +75,7 @@ class PersonDetector(nn.Module):
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
-        self.features = mobilenet_features(dilation=1)
-        # tp_m keeps features.7 at stride 8; the detector wants MobileNetV2's own 16 there.
-        self.features[7] = InvertedResidual(32, STEM_CHANNELS, stride=2, expansion=6)
+        self.features = mobilenet_features(10)
         self.context = nn.Sequential(
             InvertedResidual(STEM_CHANNELS, 96, stride=2, expansion=4),
             InvertedResidual(96, 96, stride=1, expansion=4, dilation=2),

@@ -5,6 +5,7 @@ The networks alone: crops, normalisation and decoding live elsewhere. State dict
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,9 +15,15 @@ from torch.nn import functional
 from transpose_sdk.errors import InputError
 from transpose_sdk.models.encoder import Encoder, attention_map, resize_table, sine_table
 from transpose_sdk.models.hrnet import HighResolutionModule, conv_bn_relu
-from transpose_sdk.models.mobilenet import STEM_CHANNELS, mobilenet_features
+from transpose_sdk.models.mobilenet import (
+    DEEP_CHANNELS,
+    FINE_CHANNELS,
+    STEM_CHANNELS,
+    mobilenet_features,
+    mobilenet_features_at_8,
+)
 from transpose_sdk.models.resnet import bottlenecks
-from transpose_sdk.models.variant import Variant, check_size
+from transpose_sdk.models.variant import HEATMAP_STRIDE, Variant, check_size
 
 
 class PoseOutput(NamedTuple):
@@ -58,9 +65,10 @@ class TransPose(nn.Module):
         head_channels = d_model
         if variant.upsampling == "deconv":
             head_channels = variant.head_channels or d_model
-            deconv = nn.ConvTranspose2d(d_model, head_channels, 4, stride=2, padding=1, bias=False)
-            nn.init.normal_(deconv.weight, std=0.001)
-            self.deconv_layers = nn.Sequential(deconv, nn.BatchNorm2d(head_channels), nn.ReLU(inplace=True))
+            # Each doubles the grid, the last one to a quarter of the input.
+            doublings = (variant.stride // HEATMAP_STRIDE).bit_length() - 1
+            widths = [d_model, *(head_channels << number for number in reversed(range(doublings)))]
+            self.deconv_layers = nn.Sequential(*(layer for pair in pairwise(widths) for layer in _deconv(*pair)))
         self.final_layer = nn.Conv2d(head_channels, variant.keypoints, 1)
         nn.init.normal_(self.final_layer.weight, std=0.001)
         nn.init.constant_(self.final_layer.get_parameter("bias"), 0.0)
@@ -142,7 +150,9 @@ class TransPose(nn.Module):
         heatmaps = self.final_layer(features)
         if self.variant.upsampling == "bilinear":
             # A 1x1 convolution and an interpolation change places freely; on K channels the latter is the cheapest.
-            return functional.interpolate(heatmaps, scale_factor=2.0, mode="bilinear", align_corners=False)
+            return functional.interpolate(
+                heatmaps, scale_factor=self.stride / HEATMAP_STRIDE, mode="bilinear", align_corners=False
+            )
         return heatmaps
 
 
@@ -208,11 +218,34 @@ class TransPoseM(TransPose):
 
     def __init__(self, variant: Variant) -> None:
         super().__init__(variant, stem_channels=STEM_CHANNELS)
-        self.features = mobilenet_features(variant.dilation or 1)
+        self.features = mobilenet_features_at_8(variant.dilation or 1)
 
     def stem(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 64, H / 8, W / 8)."""
         return self.features(images)
+
+
+class TransPoseM16(TransPose):
+    """TP-M16: MobileNetV2 to features.13 at its own stride of 16, where attention costs a fourth of TP-M's a layer.
+
+    Beside features.13 the encoder gets features.6 with its 2x2 cells side by side, so that a cell of 16 px still tells
+    where within it something lies.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(variant, stem_channels=DEEP_CHANNELS + 4 * FINE_CHANNELS)
+        self.features = mobilenet_features(13)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, 224, H / 16, W / 16)."""
+        fine = self.features[:7](images)
+        return torch.cat((self.features[7:](fine), functional.pixel_unshuffle(fine, 2)), dim=1)
+
+
+def _deconv(channels: int, out_channels: int) -> tuple[nn.Module, ...]:
+    deconv = nn.ConvTranspose2d(channels, out_channels, 4, stride=2, padding=1, bias=False)
+    nn.init.normal_(deconv.weight, std=0.001)
+    return deconv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)
 
 
 def _position_parameter(variant: Variant) -> nn.Parameter | None:

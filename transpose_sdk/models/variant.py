@@ -12,7 +12,8 @@ UPSAMPLINGS = ("deconv", "bilinear")
 
 # What a stem divides the input by: (attention grid, smallest multiple of the input's sides). HRNet's third branch works
 # at 1/16 and is added to the first one, so that sides which are no multiple of 16 do not fit together again.
-_STRIDES = {"r": (8, 8), "h": (4, 16), "m": (8, 8)}
+_STRIDES = {"r": (8, 8), "h": (4, 16), "m": (8, 8), "m16": (16, 16)}
+HEATMAP_STRIDE = 4  # input px for one of a heatmap, in the whole family
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Variant:
 
     Attributes:
         name: Name in `MODEL_NAMES` from which the numbers were taken.
-        family: Stem: "r" ResNet-50 to layer2, "h" HRNet to stage 3, "m" MobileNetV2 to features.10.
+        family: Stem: "r" ResNet-50 to layer2, "h" HRNet to stage 3, "m" MobileNetV2 to features.10,
+            "m16" to features.13.
         layers: Encoder layers.
         d_model: Channels of the encoder, d in the paper.
         ffn: Hidden channels of the feed-forward part, h in the paper.
@@ -30,9 +32,9 @@ class Variant:
         input_size: (height, width) in pixels.
         position: Position embedding, one of `POSITIONS`.
         upsampling: From the attention grid to the heatmap, one of `UPSAMPLINGS`; None for "h", which needs none.
-        stem_width: Channels of HRNet's first branch, 32 or 48 as published; None for "r" and "m".
-        dilation: Of the 3x3 convolutions behind the stride that "m" gives up; None for "r" and "h".
-        head_channels: Output channels of the deconvolution; None means `d_model`.
+        stem_width: Channels of HRNet's first branch, 32 or 48 as published; None for the others.
+        dilation: Of the 3x3 convolutions behind the stride that "m" gives up; None for the others.
+        head_channels: Output channels of the last deconvolution, one before it has twice as many; None means `d_model`.
         dropout: Of the feed-forward part and both residuals.
         attention_dropout: Of the attention weights; None means `dropout`.
     """

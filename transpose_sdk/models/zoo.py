@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from transpose_sdk.errors import InputError
-from transpose_sdk.models.transpose import TransPose, TransPoseH, TransPoseM, TransPoseR
+from transpose_sdk.models.transpose import TransPose, TransPoseH, TransPoseM, TransPoseM16, TransPoseR
 from transpose_sdk.models.variant import Variant
 
 VARIANTS = {
@@ -16,10 +16,18 @@ VARIANTS = {
     "tp_h_a4": Variant("tp_h_a4", "h", layers=4, d_model=96, ffn=192, heads=1, stem_width=48),
     "tp_h_a6": Variant("tp_h_a6", "h", layers=6, d_model=96, ffn=192, heads=1, stem_width=48),
     "tp_m": Variant("tp_m", "m", layers=3, d_model=128, ffn=256, heads=4, upsampling="deconv", dilation=1),
+    "tp_m16": Variant(
+        "tp_m16", "m16", layers=3, d_model=192, ffn=384, heads=4, upsampling="deconv", head_channels=64, dropout=0.0
+    ),
 }
 MODEL_NAMES = tuple(VARIANTS)
 
-_NETWORKS: dict[str, type[TransPoseR | TransPoseH | TransPoseM]] = {"r": TransPoseR, "h": TransPoseH, "m": TransPoseM}
+_NETWORKS: dict[str, type[TransPoseR | TransPoseH | TransPoseM | TransPoseM16]] = {
+    "r": TransPoseR,
+    "h": TransPoseH,
+    "m": TransPoseM,
+    "m16": TransPoseM16,
+}
 _OPTIONS = tuple(field.name for field in fields(Variant) if field.name not in ("name", "family"))
 
 
