@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from transpose_sdk.errors import InputError
 
 torch = pytest.importorskip("torch", reason="the networks need torch: pip install transpose_sdk[train]")
+from torch.nn import functional  # noqa: E402
 
 from transpose_sdk.models import MODEL_NAMES, create_model  # noqa: E402
 from transpose_sdk.models.encoder import attention_map, resize_table, sine_table  # noqa: E402
 from transpose_sdk.models.hrnet import HighResolutionModule  # noqa: E402
+from transpose_sdk.models.mobilenet import Depthwise  # noqa: E402
 
 PUBLISHED = {  # REFERENCE.md: parameters with the fixed sine table, state dict keys
     "tp_r_a3": (5_195_345, 190),
@@ -110,6 +112,9 @@ def test_parameter_and_key_counts(name: str) -> None:
         ("tp_r_a4", {"upsampling": "bilinear"}, 5_985_105 - 1_048_576 - 512),
         ("tp_m", {}, 1_007_889),
         ("tp_m", {"head_channels": 64}, 1_007_889 - 64 * (128 * 16 + 2 + 17)),
+        ("tp_m16", {}, 2_039_249),
+        # a layer: projections, feed-forward part, two LayerNorms
+        ("tp_m16", {"layers": 2}, 2_039_249 - (4 * 192 * 193 + 2 * 192 * 384 + 384 + 192 + 4 * 192)),
     ],
 )
 def test_variants_differ_by_their_parts(name: str, options: dict[str, object], parameters: int) -> None:
@@ -137,6 +142,9 @@ def test_tp_h_widths_of_table_4(d_model: int, ffn: int) -> None:
         ("tp_m", TINY),
         ("tp_m", TINY | {"position": "learnable", "head_channels": 8, "dilation": 2}),
         ("tp_m", TINY | {"keypoints": 5, "upsampling": "bilinear"}),
+        ("tp_m16", TINY),
+        ("tp_m16", TINY | {"position": "learnable", "head_channels": 8}),
+        ("tp_m16", TINY | {"keypoints": 5, "upsampling": "bilinear", "head_channels": None}),
     ],
 )
 @pytest.mark.parametrize("size", [(64, 48), (32, 64)])  # the size it was built for, and another one
@@ -234,6 +242,7 @@ def test_high_resolution_module_sums_upsampled_branches() -> None:
         ("tp_m", {"keypoints": 17.0}, "positive integer"),
         ("tp_m", {"dropout": 1.0}, "dropout"),
         ("tp_m", {"input_size": (250, 192)}, "multiples of 8"),
+        ("tp_m16", {"input_size": (200, 152)}, "multiples of 16"),
         ("tp_h_s", {"input_size": (256, 200)}, "multiples of 16"),  # the third branch would not fit
         ("tp_m", {"input_size": (256,)}, "height, width"),
     ],
@@ -254,7 +263,7 @@ def test_wrong_images_say_the_shape_wanted(shape: tuple[int, ...], message: str)
 
 def test_model_names_are_all_buildable() -> None:
     with torch.device("meta"):
-        assert {create_model(name).variant.name for name in MODEL_NAMES} == {*PUBLISHED, "tp_m"}
+        assert {create_model(name).variant.name for name in MODEL_NAMES} == {*PUBLISHED, "tp_m", "tp_m16"}
 
 
 def test_exported_program_takes_any_batch() -> None:
@@ -264,3 +273,23 @@ def test_exported_program_takes_any_batch() -> None:
     for count in (1, 3):
         images = torch.randn(count, 3, 64, 48)
         torch.testing.assert_close(program.module()(images), model(images))
+
+
+@pytest.mark.parametrize("size", [(12, 10), (11, 9)])  # (height, width), even and odd
+def test_strided_depthwise_trains_like_its_own_convolution(size: tuple[int, int]) -> None:
+    layer, x = Depthwise(8, stride=2, dilation=1), torch.randn(2, 8, *size, requires_grad=True)
+    plain = functional.conv2d(x, layer.weight, None, 2, 1, 1, 8)
+    torch.testing.assert_close(layer(x), plain)
+    gradients = [torch.autograd.grad(y.square().sum(), (x, layer.weight)) for y in (layer(x), plain)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_tp_m16_cells_tell_where_within_them_something_lies() -> None:
+    """The encoder gets features.6 as 2x2 cells, and not only what features.13 makes of them."""
+    model = create_model("tp_m16", input_size=(64, 48), **TINY).eval()
+    images = torch.randn(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        fine, stem = model.features[:7](images), model.stem(images)
+    assert stem.shape == (1, 96 + 4 * 32, 4, 3)
+    # channel 96 + 4 c + 2 dy + dx of cell (x, y) is channel c of the finer cell (2 x + dx, 2 y + dy)
+    torch.testing.assert_close(stem[0, 96 + 4 * 5 + 2 * 1 + 0, 3, 2], fine[0, 5, 7, 4])

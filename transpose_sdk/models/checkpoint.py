@@ -29,6 +29,8 @@ from transpose_sdk.skeletons import SKELETONS, Skeleton
 
 _FORMAT = "transpose-sdk/checkpoint/1"
 _SHOWN_NAMES = 5
+# A weight that no family before it in this order has.
+_TELLING = {"h": "stage2.0.branches.0.0.conv1.weight", "m16": "features.13.conv.0.weight", "m": "features.0.0.weight"}
 
 
 def save_checkpoint(model: TransPose, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
@@ -222,14 +224,12 @@ def _guess_variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
     except KeyError as error:
         raise CheckpointError(f"{path} has no {error}, so it is no TransPose; give a TransPose checkpoint") from error
     layers = len({name.split(".")[2] for name in tensors if name.startswith("global_encoder.layers.")})
-    family = (
-        "h" if "stage2.0.branches.0.0.conv1.weight" in tensors else "m" if "features.0.0.weight" in tensors else "r"
-    )
+    family = next((family for family, name in _TELLING.items() if name in tensors), "r")
     numbers: dict[str, Any] = {"layers": layers, "d_model": d_model, "ffn": ffn, "keypoints": keypoints}
     if family == "h":
         numbers["stem_width"] = tensors["stage2.0.branches.0.0.conv1.weight"].shape[0]
     elif "deconv_layers.0.weight" in tensors:
-        numbers["head_channels"] = tensors["deconv_layers.0.weight"].shape[1]
+        numbers["head_channels"] = tensors["final_layer.weight"].shape[1]
     else:
         numbers["upsampling"] = "bilinear"
     named = [variant for variant in VARIANTS.values() if variant.family == family]
