@@ -63,6 +63,20 @@ def test_saving_again_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) 
     assert read_metadata(tmp_path / "model.safetensors") == {"epoch": 2}
 
 
+def test_half_a_checkpoint_is_near_the_whole_one(tmp_path: Path) -> None:
+    model = tiny()
+    for name in ("whole", "half"):
+        save_checkpoint(model, tmp_path / f"{name}.safetensors", half=name == "half")
+    loaded = load_checkpoint(tmp_path / "half.safetensors")
+    for name, tensor in loaded.state_dict().items():
+        expected = model.state_dict()[name]
+        assert tensor.dtype == expected.dtype
+        rounded = expected.half().float() if expected.dim() > 1 and name != "pos_embedding" else expected
+        assert torch.equal(tensor, rounded), name
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.65 * sizes[0]
+
+
 def test_metadata_must_be_plain_values(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="plain values"):
         save_checkpoint(tiny(), tmp_path / "model.safetensors", {"path": tmp_path})

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="person",
         help="finds the people in photos: person, frame, or a path (default: person)",
     )
+    parser.add_argument("--half", action="store_true", help="kernels of the target torch in float16: half its size")
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument("--facts", type=Path, metavar="FILE.json", help="more for bundle.json: licence, training, ...")
 
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             calibration=data,
             name=args.name,
             facts=facts,
+            half=args.half,
         )
     finally:
         logger.removeHandler(handler)

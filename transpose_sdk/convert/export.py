@@ -90,6 +90,7 @@ def export_bundle(
     name: str | None = None,
     skeleton: Skeleton | None = None,
     facts: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Path:
     """Export a network to a bundle.
 
@@ -106,6 +107,7 @@ def export_bundle(
         name: The bundle's name; by default that of the folder.
         skeleton: What the keypoints are; by default what `checkpoint_skeleton` says.
         facts: More entries for bundle.json: licence, training, accuracy.
+        half: Whether the checkpoint of the target "torch" holds its kernels in float16, as the FP16 graph does.
 
     Returns:
         The bundle's folder.
@@ -131,7 +133,7 @@ def export_bundle(
         files = Path(temporary)
         probe = make_probe(model)
         probe.save(files / "probe.npz")
-        graphs, parity = _make_graphs(model, files, targets, precisions, people, skeleton, probe)
+        graphs, parity = _make_graphs(model, files, targets, precisions, people, skeleton, probe, half)
         if "fp16" not in precisions and not {"int8", "onnx_int8"} & set(graphs):
             reasons = "; ".join(f"{graph} is {one['reason']}" for graph, one in parity.items() if "reason" in one)
             raise BundleError(f"{folder} is not written: {reasons}; ask for the precision fp16 too")
@@ -161,6 +163,7 @@ def _make_graphs(
     people: tuple[People, People] | None,
     skeleton: Skeleton,
     probe: Probe,
+    half: bool,
 ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Write the graphs into `files`; their file names, and what bundle.json says about each, also the refused ones."""
     graphs: dict[str, str] = {}
@@ -204,7 +207,7 @@ def _make_graphs(
             parity[graph] = report
     if "torch" in targets:
         graphs["torch"] = "checkpoint.safetensors"
-        save_checkpoint(model, files / graphs["torch"])
+        save_checkpoint(model, files / graphs["torch"], half=half)
     return graphs, parity
 
 

@@ -33,13 +33,17 @@ _SHOWN_NAMES = 5
 _TELLING = {"h": "stage2.0.branches.0.0.conv1.weight", "m16": "features.13.conv.0.weight", "m": "features.0.0.weight"}
 
 
-def save_checkpoint(model: TransPose, path: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(
+    model: TransPose, path: str | Path, metadata: Mapping[str, Any] | None = None, *, half: bool = False
+) -> None:
     """Write a network's weights and its description; a crash leaves the old file.
 
     Args:
         model: Network to write.
         path: File to write, by custom `.safetensors`.
         metadata: What JSON can hold, read back by `read_metadata`: training data, accuracy, epoch, ...
+        half: Whether kernels and matrices are written in float16, for half the size. Statistics, biases and the
+            position table stay as they are.
 
     Raises:
         CheckpointError: The file cannot be written.
@@ -53,6 +57,9 @@ def save_checkpoint(model: TransPose, path: str | Path, metadata: Mapping[str, A
     except (TypeError, ValueError) as error:
         raise InputError(f"the metadata for {path} cannot be written as JSON ({error}); give plain values") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        rounded = {name for name, tensor in tensors.items() if tensor.dim() > 1 and name != "pos_embedding"}
+        tensors = {name: tensor.half() if name in rounded else tensor for name, tensor in tensors.items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
