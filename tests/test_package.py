@@ -46,8 +46,11 @@ def test_wheel_has_one_top_level_name(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", str(ROOT), "--wheel-dir", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {item.filename: item.file_size for item in archive.infolist()}
+    names = list(sizes)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"transpose_sdk"}
-    for needed in ("py.typed", "assets/tp_m.tpose/bundle.json", "assets/person.tpose/bundle.json"):
+    for needed in ("py.typed", *(f"assets/{name}.tpose/bundle.json" for name in ("tp_m", "tp_m16", "person"))):
         assert f"transpose_sdk/{needed}" in names
+    assert sum(size for name, size in sizes.items() if name.startswith("transpose_sdk/assets/")) <= 30e6
     assert "transpose_sdk/trainers/recipes/tp_m_128x96.yaml" in names
