@@ -1,6 +1,6 @@
 """Time one crop in eager PyTorch, OpenVINO (FP32, FP16, INT8) and ONNX Runtime, side by side, and write a table.
 
-    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles tp_m tp_m16] [--rounds 40] [--out FILE.md]
+    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles tp_m tp_m16] [--rounds 40] [--out F.md]
 
 Speed does not depend on the weights, so networks are timed with fresh weights, quantized as a whole; bundles are timed
 as they ship, with the layers in higher precision that the accuracy gate gave back. Every round times each runtime once,
@@ -183,7 +183,9 @@ Every graph takes uint8 and gives heatmaps, Q and K unless it says otherwise.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=["tp_r_a4", "tp_m"], help="networks (default: %(default)s)")
-    parser.add_argument("--bundles", nargs="*", default=["tp_m", "tp_m16"], help="names or folders (default: %(default)s)")
+    parser.add_argument(
+        "--bundles", nargs="*", default=["tp_m", "tp_m16"], help="names or folders (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=40, help="timed calls of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="Markdown file to write; standard output gets the table anyway")

@@ -88,7 +88,7 @@ def main() -> None:
     """Print the figures of each clip: the median round, and the range."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+")
-    parser.add_argument("--model", default="tp_m")
+    parser.add_argument("--model", default="tp_m16")
     parser.add_argument("--precision")
     parser.add_argument("--detector", default="person")
     parser.add_argument("--device", default="AUTO")

@@ -96,7 +96,7 @@ def main() -> None:
     """One run for each number of people, or a soak."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip")
-    parser.add_argument("--model", default="tp_m")
+    parser.add_argument("--model", default="tp_m16")
     parser.add_argument("--detector", default="person")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 3, 10])

@@ -108,7 +108,7 @@ def main() -> None:
     """Print a table for each clip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+")
-    parser.add_argument("--model", default="tp_m")
+    parser.add_argument("--model", default="tp_m16")
     parser.add_argument("--detector", default="person")
     parser.add_argument("--frames", type=int, help="of each clip")
     parser.add_argument("--min-cutoff", type=float, nargs="+", default=[0.5, 1.0, 1.5, 2.0])

@@ -169,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip")
     parser.add_argument("--people", type=Path, default=PEOPLE)
-    parser.add_argument("--model", default="tp_m")
+    parser.add_argument("--model", default="tp_m16")
     parser.add_argument("--device", default="CPU")
     parser.add_argument("--detector", nargs="+", default=["person"], help="names or files")
     parser.add_argument("--stop", type=int, help="only so many frames of the annotated ones")

@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--joint", default="left_wrist")
     parser.add_argument("--frame", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=20.0, help="of playing before, which fill the plots")
-    parser.add_argument("--model", default="tp_m")
+    parser.add_argument("--model", default="tp_m16")
     parser.add_argument("--detector", default="person")
     parser.add_argument("--all", action="store_true", help="also the start page, settings, shortcuts and an error")
     args = parser.parse_args()

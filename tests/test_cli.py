@@ -160,7 +160,7 @@ def test_run_writes_every_output(clip: Path, capfd: pytest.CaptureFixture[str]) 
     document = json.loads((out / "poses.json").read_text())
     assert document["schema"] == "transpose-sdk/poses/1"
     assert document["source"]["name"] == str(clip)
-    assert document["model"]["name"] == "tp_m"
+    assert document["model"]["name"] == "tp_m16"
     indices = [entry["index"] for entry in document["frames"]]
     assert indices == [2, 4, 6, 8]
     assert [entry["time"] for entry in document["frames"]] == pytest.approx([0.2, 0.4, 0.6, 0.8])

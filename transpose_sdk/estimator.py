@@ -22,7 +22,7 @@ from transpose_sdk.poses import Poses
 from transpose_sdk.posing import PosesInFlight, TopDown
 from transpose_sdk.topdown import without_duplicates
 
-DEFAULT_MODEL = "tp_m"
+DEFAULT_MODEL = "tp_m16"
 AREAS: dict[str, Callable[..., DependencyArea]] = {"dependency": dependency_area, "affected": affected_area}
 
 

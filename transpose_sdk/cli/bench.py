@@ -17,7 +17,7 @@ SCHEMA = "transpose-sdk/bench/1"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose bench`."""
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="video or folder of images (default: drawn people)")
-    parser.add_argument("--model", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
+    parser.add_argument("--model", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
     parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, ... (default: AUTO)")
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")

@@ -11,7 +11,7 @@ WORST = 12  # cases on a page, unless told otherwise
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose eval`."""
-    parser.add_argument("--bundle", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
+    parser.add_argument("--bundle", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
     people = parser.add_mutually_exclusive_group(required=True)
     people.add_argument("--coco", type=Path, metavar="ANN.json", help="COCO keypoint annotations: average precision")
     people.add_argument(

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose run`."""
     parser.add_argument("source", metavar="SOURCE", help="video, image, folder, quoted glob, camera index, or URL")
     model = parser.add_argument_group("network")
-    model.add_argument("--model", default="tp_m", help="shipped network's name or a bundle's path (default: tp_m)")
+    model.add_argument("--model", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
     model.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")
     model.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     model.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
