@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from transpose_sdk.attention import HEATMAP_STRIDE
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundle import open_bundle
 from transpose_sdk.decoding import decode_dark
@@ -23,8 +24,6 @@ from transpose_sdk.models import load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
 
 from .targets import heatmap_loss
-
-STRIDE = 4  # px of a crop for one of a heatmap
 
 
 class Teacher:
@@ -109,7 +108,7 @@ class Teacher:
 
     def _heatmap_ratio(self, own: tuple[int, int], size: tuple[int, int]) -> float:
         """Px of the student's heatmap for one of the teacher's."""
-        student = (STRIDE * size[0], STRIDE * size[1])
+        student = (HEATMAP_STRIDE * size[0], HEATMAP_STRIDE * size[1])
         # A heatmap's (w - 1) steps span the crop's (W - 1), as in `transpose_sdk.crops.crop_affines`.
         to_crop = (self.input_size[1] - 1) / (own[1] - 1)
         to_student = (size[1] - 1) / (student[1] - 1)

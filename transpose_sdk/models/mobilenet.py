@@ -70,40 +70,30 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
-def mobilenet_features(last: int) -> nn.Sequential:
-    """features.0 to features.`last` (13 at most) of MobileNetV2 at width 1.0 and its own strides.
+def mobilenet_features(last: int, output_stride: int = 16, dilation: int = 1) -> nn.Sequential:
+    """features.0 to features.`last` (13 at most) of MobileNetV2 at width 1.0.
 
-    Maps (N, 3, H, W) to (N, 64, H / 16, W / 16) with `last` 10, to (N, 96, H / 16, W / 16) with 13.
+    Where a stride is given up, a dilation of 2 would let the 3x3 convolutions behind it see what they saw in training
+    on ImageNet, but the backward pass of a dilated depthwise convolution takes 20 times as long on a CPU (99 ms instead
+    of 5 for 8 maps of 384x32x24), and an encoder sees everything anyway.
+
+    Args:
+        last: 10 gives `STEM_CHANNELS` channels, 13 `DEEP_CHANNELS`.
+        output_stride: Input px for one of the output; a block that would pass it gives up its stride.
+        dilation: Of the depthwise convolutions behind a stride that is given up.
     """
     layers: list[nn.Module] = [
         nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(inplace=True))
     ]
-    channels = 32
+    channels, reached, spread = 32, 2, 1
     for out_channels, stride, expansion in _BLOCKS[:last]:
-        layers.append(InvertedResidual(channels, out_channels, stride, expansion))
-        channels = out_channels
+        kept = stride if reached * stride <= output_stride else 1
+        layers.append(InvertedResidual(channels, out_channels, kept, expansion, spread))
+        channels, reached = out_channels, reached * kept
+        if kept < stride:
+            spread = dilation
     features = nn.Sequential(*layers)
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
-    return features
-
-
-def mobilenet_features_at_8(dilation: int = 1) -> nn.Sequential:
-    """features.0 to features.10 of which features.7 gives up its stride: (N, 3, H, W) to (N, 64, H / 8, W / 8).
-
-    With a dilation of 2 the 3x3 convolutions behind it would see what they saw in training on ImageNet, but the
-    backward pass of a dilated depthwise convolution takes 20 times as long on a CPU (99 ms instead of 5 for 8 maps of
-    384x32x24), and the encoder sees everything anyway.
-
-    Args:
-        dilation: Of the depthwise convolutions of features.8 to features.10.
-    """
-    features = mobilenet_features(10)
-    for number, stage in enumerate(features):
-        for module in stage.modules():
-            if isinstance(module, Depthwise) and number == 7:
-                module.stride = (1, 1)
-            elif isinstance(module, Depthwise) and number > 7:
-                module.padding = module.dilation = (dilation, dilation)
     return features

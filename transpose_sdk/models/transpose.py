@@ -12,18 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from transpose_sdk.attention import HEATMAP_STRIDE
 from transpose_sdk.errors import InputError
 from transpose_sdk.models.encoder import Encoder, attention_map, resize_table, sine_table
 from transpose_sdk.models.hrnet import HighResolutionModule, conv_bn_relu
-from transpose_sdk.models.mobilenet import (
-    DEEP_CHANNELS,
-    FINE_CHANNELS,
-    STEM_CHANNELS,
-    mobilenet_features,
-    mobilenet_features_at_8,
-)
+from transpose_sdk.models.mobilenet import DEEP_CHANNELS, FINE_CHANNELS, STEM_CHANNELS, mobilenet_features
 from transpose_sdk.models.resnet import bottlenecks
-from transpose_sdk.models.variant import HEATMAP_STRIDE, Variant, check_size
+from transpose_sdk.models.variant import Variant, check_size
 
 
 class PoseOutput(NamedTuple):
@@ -218,7 +213,7 @@ class TransPoseM(TransPose):
 
     def __init__(self, variant: Variant) -> None:
         super().__init__(variant, stem_channels=STEM_CHANNELS)
-        self.features = mobilenet_features_at_8(variant.dilation or 1)
+        self.features = mobilenet_features(10, output_stride=8, dilation=variant.dilation or 1)
 
     def stem(self, images: Tensor) -> Tensor:
         """Map (N, 3, H, W) to (N, 64, H / 8, W / 8)."""
