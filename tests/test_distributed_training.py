@@ -16,11 +16,15 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 
 from torch import nn  # noqa: E402
 
-from trainers import loop  # noqa: E402
+from trainers import loop, step  # noqa: E402
+from trainers.batches import EpochBatches  # noqa: E402
+from trainers.loop import set_mode  # noqa: E402
 from trainers.processes import Processes  # noqa: E402
 from trainers.recipe import Recipe  # noqa: E402
 from trainers.run import start_run  # noqa: E402
+from trainers.skeleton_file import load_skeleton  # noqa: E402
 from trainers.state import load_state  # noqa: E402
+from trainers.training_set import load_training_set  # noqa: E402
 from transpose_sdk.errors import DataError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,15 +86,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def shared_runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes have written."""
-    folder = tmp_path_factory.mktemp("shared")
+def run_two_processes(recipe: dict[str, Any], data: Path, folder: Path) -> Path:
+    """What two processes write: a whole run, and one that was left."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = folder / "twice.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{TWICE}")
     ended = subprocess.run(
-        [*command, str(script), str(data), str(folder), json.dumps(RECIPE)],
+        [*command, str(script), str(data), str(folder), json.dumps(recipe)],
         check=False,
         cwd=ROOT,
         capture_output=True,
@@ -99,6 +101,11 @@ def shared_runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert ended.returncode == 0, ended.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def shared_runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_two_processes(RECIPE, data, tmp_path_factory.mktemp("shared"))
 
 
 def steps_of(folder: Path) -> list[dict[str, float]]:
@@ -131,11 +138,50 @@ def test_one_process_writes(shared_runs: Path) -> None:
     assert [json.loads(line)["epoch"] for line in (shared_runs / "whole/log.jsonl").read_text().splitlines()] == [1, 2]
 
 
-def test_shared_run_resumes_to_the_bit(shared_runs: Path) -> None:
-    state, expected = (load_state(shared_runs / name / "last.pt") for name in ("parted", "whole"))
+def assert_same_state(folder: Path) -> None:
+    state, expected = (load_state(folder / name / "last.pt") for name in ("parted", "whole"))
     for part in (state, expected):
         del part["progress"]["seconds"]
     torch.testing.assert_close(state, expected, rtol=0, atol=0)
+
+
+def test_shared_run_resumes_to_the_bit(shared_runs: Path) -> None:
+    assert_same_state(shared_runs)
+
+
+def test_local_steps_are_those_of_two_runs_that_are_averaged(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four steps an epoch, averaged after the third and at the end; the other process alone, and the mean by hand."""
+    recipe = Recipe.from_dict({**RECIPE, "local_steps": 3, "color": 0.0})
+    shared = run_two_processes(recipe.to_dict(), data, tmp_path)
+    assert_same_state(shared)
+
+    monkeypatch.setattr(step, "agree", lambda run: None)
+    skeleton = load_skeleton(recipe.skeleton, data)
+    persons, images = load_training_set(recipe, data, skeleton, None)
+    runs = [start_run(recipe, tmp_path / "alone", None, torch.device("cpu")) for _ in range(2)]
+    for rank, run in enumerate(runs):
+        run.processes = Processes(rank, rank, 2)
+    for epoch in range(recipe.epochs):
+        for number in range(4):
+            for run in runs:
+                set_mode(run)
+                run.epoch, run.step = epoch, number
+                rows = run.processes.rows(recipe.batch_size)
+                batch = EpochBatches(persons, images, skeleton, recipe, epoch, number, rows)[0]
+                step.train_step(run, batch, 4)
+            if number >= 2:
+                one, other = (
+                    [run.model.state_dict(), *run.optimizer.state.values(), run.averaged.state] for run in runs
+                )
+                for mine, theirs in zip(one, other, strict=True):
+                    for name, value in mine.items():
+                        if value.is_floating_point():
+                            theirs[name].copy_(value.copy_((value + theirs[name]) / 2))
+    expected = load_state(shared / "whole/last.pt")
+    torch.testing.assert_close(dict(runs[0].model.state_dict()), dict(expected["model"]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(runs[0].averaged.state, expected["averaged"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 7), (2, 7), (3, 7), (4, 8), (7, 7)])

@@ -70,7 +70,8 @@ def train_one_epoch(run: Run, loader: Iterable[Batch], steps: int, save_seconds:
         recent.append(loss)
         now = time.monotonic()
         run.seconds += now - begin
-        if now - saved > save_seconds:
+        # Between two averages of `local_steps` the first process's state is not that of all.
+        if now - saved > save_seconds and run.step % max(run.recipe.local_steps, 1) == 0:
             run.save()
             saved = now
         if run.step % LOG_STEPS == 0:

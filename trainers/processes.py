@@ -1,7 +1,8 @@
 """The processes of one run: one alone, or several that torchrun started on one or many machines.
 
 A batch is that of the recipe however many processes share it, and so is the result: each takes its rows, gradients and
-the statistics of the batch normalisation are those of all rows. Only the first process writes.
+the statistics of the batch normalisation are those of all rows. Only the first process writes. Where a recipe has
+`local_steps` the processes talk less, and their number counts: see `trainers.step.agree`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,14 @@ class Processes:
         if self.count > 1:
             dist.all_reduce(value)
         return value
+
+    def average(self, values: list[Tensor]) -> None:
+        """Replace values by their mean over the processes, in place and to the same bits on each of them."""
+        if self.count == 1:
+            return
+        whole = self.total(torch.cat([value.flatten() for value in values])).div_(self.count)
+        for value, mean in zip(values, whole.split([value.numel() for value in values]), strict=True):
+            value.copy_(mean.view_as(value))
 
     def shared(self, value: Any) -> Any:
         """What the first process gives, on each of them."""

@@ -45,6 +45,8 @@ class Recipe:
         samples_per_epoch: Persons an epoch when drawn with `source_weights`.
         epochs: Length of the run and of its cosine schedule.
         batch_size: Persons a step.
+        local_steps: Steps that each of several processes takes with its own rows before they average their weights; 0
+            averages the gradients of every step. See `trainers.step.agree`.
         optimizer: "adam" or "adamw".
         lr: First learning rate.
         lr_end: Last learning rate.
@@ -89,6 +91,7 @@ class Recipe:
     samples_per_epoch: int = 0
     epochs: int = 230
     batch_size: int = 24
+    local_steps: int = 0
     optimizer: str = "adam"
     lr: float = 1e-4
     lr_end: float = 1e-5
@@ -128,6 +131,8 @@ class Recipe:
             raise DataError(f"teacher_heatmaps is a share of the loss, and {self.teacher_heatmaps} not within 0..1")
         if self.epochs < 1 or self.batch_size < 1:
             raise DataError(f"epochs {self.epochs} and batch_size {self.batch_size} must both be at least 1")
+        if self.local_steps < 0:
+            raise DataError(f"local_steps {self.local_steps} must be at least 0, where every step is shared")
         if self.lr_final < 0 or not self.lr > 0:
             raise DataError(f"lr {self.lr} must be above 0, and lr_final {self.lr_final} above 0, or 0 for lr")
         if self.source_weights and self.samples_per_epoch <= 0:

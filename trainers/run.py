@@ -177,7 +177,7 @@ def start_run(
     )
     if run.resume():
         logger.info("resumed at epoch %d, step %d", run.epoch, run.step)
-    if processes.count > 1:
+    if processes.count > 1 and not recipe.local_steps:
         share_statistics(model, device)
         run.network = nn.parallel.DistributedDataParallel(model, [device] if device.type == "cuda" else None)
     if recipe.compile:

@@ -61,13 +61,15 @@ def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
         steps: Steps of the whole epoch.
 
     Returns:
-        The loss over the whole batch, and the length of its gradient before clipping.
+        The loss over the whole batch, and the length of its gradient before clipping; with `local_steps` those of this
+        process's rows.
 
     Raises:
         TrainingError: The loss or its gradient is not finite, and the weights are those before the step; or the
             device has too little memory.
     """
     recipe, processes = run.recipe, run.processes
+    together = processes.count > 1 and not recipe.local_steps
     trained = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
     # Dropout and colour follow from the place in the run, so that a resumed run draws the same numbers.
     seed = (recipe.seed, run.epoch, run.step)
@@ -83,13 +85,13 @@ def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
         with run.autocast():
             heatmaps = run.network(inputs.images)
         # The processes' gradients are averaged: where one has more rows than another it counts more.
-        share = len(batch.joints) * processes.count / whole
+        share = len(batch.joints) * processes.count / whole if together else 1.0
         loss = step_loss(recipe, heatmaps.float(), inputs) * share
         run.optimizer.zero_grad(set_to_none=True)
         run.scaler.scale(loss).backward()
         run.scaler.unscale_(run.optimizer)
         norm = nn.utils.clip_grad_norm_(trained, recipe.clip_norm or math.inf)
-        total = processes.total(loss.detach() / processes.count)
+        total = processes.total(loss.detach() / processes.count) if together else loss.detach()
         value, length = torch.stack((total, norm)).tolist()
         # Before the step: after it the weights, and with them the next last.pt, would not be finite either.
         check_finite(run, value, length)
@@ -98,7 +100,23 @@ def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
     run.step += 1
     if run.averaged:
         run.averaged.update(run.model, run.epoch * steps + run.step)
+    if recipe.local_steps and (run.step % recipe.local_steps == 0 or run.step == steps):
+        agree(run)
     return value, length
+
+
+def agree(run: Run) -> None:
+    """Average the weights, their moving average and the optimizer's moments over the processes.
+
+    Local SGD (Stich 2019; Lin et al. 2020): between two averages each process trains alone on its rows, with the batch
+    statistics of its rows. For processes that exchange gradients too slowly to do it at every step, such as the cores
+    of one CPU, of which each is fastest alone.
+    """
+    states = [run.model.state_dict(), *run.optimizer.state.values()]
+    if run.averaged:
+        states.append(run.averaged.state)
+    # The optimizer counts its steps in a float, alike everywhere.
+    run.processes.average([value for state in states for value in state.values() if value.is_floating_point()])
 
 
 def prepare(batch: Batch, run: Run, place: tuple[int, slice] | None = None) -> Inputs:
