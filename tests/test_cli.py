@@ -123,6 +123,7 @@ def test_errors_are_one_sentence_and_exit_code_2(
         (["--device", "TOASTER"], ["TOASTER"]),
         (["--precision", "int3"], ["int3"]),
         (["--detector", "no_such_detector"], ["no_such_detector"]),
+        (["--detector-score", "26"], ["26", "from 0 to 1"]),
         (["--save", "out.gif"], ["out.gif", "expected"]),
         (["--json", "text.mp4/out.json"], ["text.mp4/out.json"]),
     ],

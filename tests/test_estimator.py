@@ -97,6 +97,14 @@ def test_a_walker_is_found_and_upright(estimator: PoseEstimator, walker: np.ndar
     assert inside.all(1).mean() > 0.8
 
 
+@pytest.mark.parametrize(("score", "found"), [(0.02, True), (0.999, False)])
+def test_the_lowest_score_of_a_person_is_the_callers(walker: np.ndarray, score: float, found: bool) -> None:
+    with PoseEstimator(device="CPU", detector_score=score) as opened:
+        poses, (boxes, scores) = opened(walker), opened.detector(walker)
+    assert bool(len(poses)) == bool(len(boxes)) == found
+    assert (scores >= score).all()
+
+
 def test_attention_covers_the_image_whether_carried_or_inferred_again(walker: np.ndarray) -> None:
     with PoseEstimator(device="CPU", attention=True) as carrying, PoseEstimator(device="CPU") as lean:
         poses = carrying(walker)

@@ -112,9 +112,7 @@ def crop_affines(
     Returns:
         Shape (N, 2, 3), float64.
     """
-    center = np.asarray(centers, np.float64)
-    # A padded box under 2 px has no steps to scale by; 1 px keeps the transform finite and invertible.
-    source = np.maximum(np.asarray(scales, np.float64)[:, 0] * PIXEL_STD - 1, 1.0)
+    center, source = np.asarray(centers, np.float64), _source_widths(scales)
     angle = np.radians(np.broadcast_to(np.asarray(rotations, np.float64), source.shape))
     middle = (np.array(size[::-1], np.float64) - 1) / 2
     cos, sin = (size[1] - 1) / source * np.stack((np.cos(angle), np.sin(angle)))
@@ -123,6 +121,12 @@ def crop_affines(
     affines[:, 0, 1], affines[:, 1, 0] = sin, -sin
     affines[:, :, 2] = middle - np.einsum("nij,nj->ni", affines[:, :, :2], center)
     return affines
+
+
+def _source_widths(scales: ArrayLike) -> NDArray[np.float64]:
+    """(N,): steps between the first and the last column of a crop, in image px."""
+    # A padded box under 2 px has no steps to scale by; 1 px keeps the transform finite and invertible.
+    return np.maximum(np.asarray(scales, np.float64)[:, 0] * PIXEL_STD - 1, 1.0)
 
 
 def invert_affines(affines: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -193,5 +197,7 @@ def heatmap_to_image(
     Returns:
         Shape (N, K, 2), float32, in image px.
     """
-    affines = invert_affines(crop_affines(centers, scales, heatmap_size))
-    return apply_affine(coords, affines).astype(np.float32)
+    center = np.asarray(centers, np.float64)[:, None]
+    middle = (np.array(heatmap_size[::-1], np.float64) - 1) / 2
+    step = _source_widths(scales)[:, None, None] / (heatmap_size[1] - 1)
+    return (center + (np.asarray(coords, np.float64) - middle) * step).astype(np.float32)

@@ -37,6 +37,7 @@ class PoseEstimator(Closing):
         attention: Whether every call carries the queries and keys of the last attention layer in its poses, so that
             `attention` needs no second inference.
         flip_test: Whether the mirrored crop is inferred too and averaged; slower and a little better.
+        detector_score: Lowest score, 0..1, of a person that the detector finds; None for the detector's own choice.
         requests: Crops in flight; None for the device's own choice.
         verify: Whether to run the bundle's probe on the device and compare with the network's FP32 answers. Where
             device or precision is left open, the next one is taken if the answers are wrong, with a warning.
@@ -57,6 +58,7 @@ class PoseEstimator(Closing):
         *,
         attention: bool = False,
         flip_test: bool = False,
+        detector_score: float | None = None,
         requests: int | None = None,
         verify: bool = False,
     ) -> None:
@@ -65,7 +67,7 @@ class PoseEstimator(Closing):
         self.backend = open_backend(self.bundle, device, precision, requests, verify=verify)
         # Detectors run on OpenVINO; on a machine of NVIDIA's that is the CPU.
         detector_device = self.backend.device if self.backend.name == "openvino" else "AUTO"
-        self.detector: Detector = open_detector(detector, detector_device)
+        self.detector: Detector = open_detector(detector, detector_device, detector_score)
         self._carries_attention = attention
         self._top_down = TopDown(self.backend, self.skeleton, flip_test)
         decoding.warm_up()

@@ -167,7 +167,9 @@ class _Request:
         with self._lock:
             self._fetch()
             try:
-                self._request.start_async({0: ov.Tensor(crop, shared_memory=True)})
+                # Apart, for `start_async` takes a third longer with an input to look through.
+                self._request.set_input_tensor(ov.Tensor(crop, shared_memory=True))
+                self._request.start_async()
             except RuntimeError as error:
                 raise self._failure(error) from error
             self._crop, self._row, self._flight = crop, row, flight

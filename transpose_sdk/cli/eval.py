@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="annotated, detected here, or a file of detections (default: gt)",
     )
     parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
+    parser.add_argument(
+        "--detector-score",
+        type=float,
+        default=0.05,
+        metavar="S",
+        help="lowest score of a detected box (default: 0.05, since average precision counts the doubtful ones too)",
+    )
     parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, TENSORRT, ... (default: AUTO)")
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, as published")
@@ -55,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
     annotations = args.coco or args.mpii or args.lsp
     detector = args.detector if args.boxes == "det" else "frame"
-    with PoseEstimator(args.bundle, args.device, args.precision, detector, flip_test=args.flip) as estimator:
+    options = {"flip_test": args.flip, "detector_score": args.detector_score}
+    with PoseEstimator(args.bundle, args.device, args.precision, detector, **options) as estimator:
         people = benchmark.read_benchmark(annotations, estimator.skeleton, kind)
         answers = evaluation.evaluate_estimator(estimator, people, args.images, args.boxes)
         model = estimator.describe()

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")
     model.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     model.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
+    model.add_argument("--detector-score", type=float, metavar="S", help="lowest score of a person (default: its own)")
     frames = parser.add_argument_group("frames")
     frames.add_argument("--start", type=_at_least(0), default=0, metavar="N", help="first frame, counted from 0")
     frames.add_argument("--stop", type=_at_least(1), metavar="N", help="frame to stop before")
@@ -66,7 +67,12 @@ def run(args: argparse.Namespace) -> int:
         stack.enter_context(source)
         _keep_inputs(args, source)
         estimator = PoseEstimator(
-            args.model, args.device, args.precision, args.detector, attention=args.attention is not None
+            args.model,
+            args.device,
+            args.precision,
+            args.detector,
+            attention=args.attention is not None,
+            detector_score=args.detector_score,
         )
         stack.enter_context(estimator)
         sinks = [stack.enter_context(open_sink()) for open_sink in _sinks(args, source, estimator)]
