@@ -13,7 +13,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.detector.augmentation import compose  # noqa: E402
+from trainers.detector import loop  # noqa: E402
+from trainers.detector.__main__ import main as command  # noqa: E402
+from trainers.detector.augmentation import Sample, augment, compose  # noqa: E402
 from trainers.detector.config import DetectorConfig  # noqa: E402
 from trainers.detector.data import TrainingSet, prefetch, read_labels  # noqa: E402
 from trainers.detector.evaluation import evaluate, read_images  # noqa: E402
@@ -116,6 +118,30 @@ def test_boxes_follow_the_picture(items: int) -> None:
             red[max(int(y1) - 1, 0) : int(y2) + 2, max(int(x1) - 1, 0) : int(x2) + 2] = False
         assert not red.any()
     assert boxes_seen > 15
+
+
+def test_the_zoom_is_that_of_the_run() -> None:
+    picture = np.zeros((60, 80, 3), np.uint8)
+    item = (picture, np.float32([[20, 10, 30, 40]]), np.ones(1, np.float32), np.zeros((0, 4), np.float32))
+    samples = [compose([item], (60, 80), np.random.default_rng(seed), (0.8, 0.9)) for seed in range(20)]
+    heights = np.array([box[3] - box[1] for sample in samples for box in sample.boxes])
+    assert len(heights) == 20
+    assert heights.min() > 31.9
+    assert heights.max() < 36.1
+    assert np.ptp(heights) > 1
+
+
+def test_strength_is_that_of_colour_and_light() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    nobody = Sample(picture, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32))
+
+    def changes(strength: float) -> float:
+        """Of most pictures: some are blurred, grey, noisy or JPEGs whatever the strength."""
+        made = [augment(nobody, np.random.default_rng(seed), strength).image for seed in range(40)]
+        return float(np.median([cv2.absdiff(image, picture).mean() for image in made]))
+
+    assert changes(0.0) < 1  # rounding on the way to hue and saturation and back
+    assert 5 < changes(0.5) < changes(1.0)
 
 
 def test_unsure_boxes_and_unboxed_persons_are_ignored(data: DetectorConfig, tmp_path: Path) -> None:
@@ -249,6 +275,20 @@ def test_an_unknown_option(data: DetectorConfig, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(options))
     with pytest.raises(DataError, match="momentum"):
         DetectorConfig.load(tmp_path / "config.json")
+
+
+def test_options_on_the_command_line(
+    data: DetectorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["train", "--annotations", data.annotations, "--images", data.images, "--set"]
+    run: list[DetectorConfig] = []
+    monkeypatch.setattr(loop, "train", run.append)
+    for value, status in (("zoom=[0.8,1.3]", 0), ("canvases=[[1.0,64,96]]", 0), ("zoom=wide", 1), ("speed=9", 1)):
+        monkeypatch.setattr("sys.argv", ["detector", *arguments, value])
+        assert command() == status
+    assert [run[0].zoom, run[1].canvases] == [(0.8, 1.3), ((1.0, 64, 96),)]
+    assert "--set zoom=wide: give KEY=VALUE" in caplog.text
+    assert "unknown options ['speed']" in caplog.text
 
 
 @pytest.mark.parametrize(

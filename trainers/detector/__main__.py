@@ -32,6 +32,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=int)
     train.add_argument("--threads", type=int, help="torch threads (data takes one more)")
     train.add_argument("--seed", type=int)
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another option, its value in JSON: zoom=[0.8,1.3]",
+    )
 
     export = commands.add_parser("export", help="write the bundle of a checkpoint's averaged weights, and measure it")
     export.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
@@ -47,17 +54,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    import json
     from dataclasses import asdict
 
     from .config import DetectorConfig
     from .loop import train
 
     options = asdict(DetectorConfig.load(arguments.config)) if arguments.config else {}
-    flags = {name: value for name, value in vars(arguments).items() if name not in {"command", "config"}}
+    flags = {name: value for name, value in vars(arguments).items() if name not in {"command", "config", "set"}}
     options.update({name: value for name, value in flags.items() if value is not None})
+    try:
+        options.update({key: json.loads(value) for key, _, value in (item.partition("=") for item in arguments.set)})
+    except ValueError:
+        raise TransposeError(f"--set {' --set '.join(arguments.set)}: give KEY=VALUE with a value in JSON") from None
     if "annotations" not in options or "images" not in options:
         raise TransposeError("give --annotations and --images, or a --config that has them.")
-    train(DetectorConfig(**options))
+    train(DetectorConfig.from_dict(options, "the command line"))
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -78,12 +78,17 @@ def _paste(
     return cut[good], weights[good], np.concatenate([cut[seen & ~good], regions])
 
 
-def compose(items: list[Labelled], size: tuple[int, int], rng: np.random.Generator) -> Sample:
-    """One canvas of (height, width) from one labelled image, or a 2x2 mosaic of four around a random cross."""
+def compose(
+    items: list[Labelled], size: tuple[int, int], rng: np.random.Generator, zooms: tuple[float, float] = (0.5, 2.2)
+) -> Sample:
+    """One canvas of (height, width) from one labelled image, or a 2x2 mosaic of four around a random cross.
+
+    `zooms` are the smallest and the largest size of an image alone, 1 being the one that just fits.
+    """
     height, width = size
     canvas = np.full((height, width, 3), PADDING, np.uint8)
     if len(items) == 1:
-        zoom = float(np.exp(rng.uniform(np.log(0.5), np.log(2.2))))
+        zoom = float(np.exp(rng.uniform(*np.log(zooms))))
         return Sample(canvas, *_paste(canvas, (0, 0, width, height), items[0], zoom, rng))
     cross_x, cross_y = (int(side * rng.uniform(0.3, 0.7)) for side in (width, height))
     rects = [
@@ -100,19 +105,22 @@ def compose(items: list[Labelled], size: tuple[int, int], rng: np.random.Generat
     return Sample(canvas, boxes, weights, ignored)
 
 
-def augment(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Change the picture, not the boxes: gain, offset, gamma, hue, saturation; now and then grey, blur, noise, JPEG."""
+def augment(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
+    """Change the picture, not the boxes: gain, offset, gamma, hue, saturation; now and then grey, blur, noise, JPEG.
+
+    `strength`, 0..1, is that of the first five.
+    """
     image = sample.image
     if rng.random() < 0.7:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-        saturation = np.clip(np.arange(256) * rng.uniform(0.5, 1.5), 0, 255).astype(np.uint8)
-        hue = ((np.arange(256) + rng.integers(-8, 9)) % 180).astype(np.uint8)
+        saturation = np.clip(np.arange(256) * (1 + strength * rng.uniform(-0.5, 0.5)), 0, 255).astype(np.uint8)
+        hue = ((np.arange(256) + round(strength * rng.integers(-8, 9))) % 180).astype(np.uint8)
         identity = np.arange(256, dtype=np.uint8)
         hsv = cv2.LUT(hsv, np.stack([hue, saturation, identity], axis=1)[None])
         image = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)  # type: ignore[assignment]
     if rng.random() < 0.8:
-        level = (np.arange(256) / 255.0) ** rng.uniform(0.7, 1.4)
-        level = (level - 0.5) * rng.uniform(0.6, 1.4) + 0.5 + rng.uniform(-0.2, 0.2)
+        level = (np.arange(256) / 255.0) ** rng.uniform(0.7, 1.4) ** strength
+        level = (level - 0.5) * (1 + strength * rng.uniform(-0.4, 0.4)) + 0.5 + strength * rng.uniform(-0.2, 0.2)
         image = cv2.LUT(image, np.clip(level * 255, 0, 255).astype(np.uint8))  # type: ignore[assignment]
     if rng.random() < 0.05:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)  # type: ignore[assignment]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from transpose_sdk.errors import DataError
 
@@ -33,6 +34,8 @@ class DetectorConfig:
         weight_decay: Of AdamW, on convolutions only.
         frozen_blocks: This many first stem blocks stay as ImageNet left them; they are half of the cost of a step.
         ema_decay: Of the averaged weights that are evaluated and exported.
+        zoom: Smallest and largest size of an image that is alone on its canvas, 1 being the one that just fits.
+        color: Strength of the changes of colour and light, 0..1; blur, noise and JPEG come as often.
         mosaic: Share of training images made of four; the last tenth of the run has none.
         min_label_score: A box that a detector wrote with less than this score is ignored: neither person nor not.
         seed: Of everything random.
@@ -68,6 +71,8 @@ class DetectorConfig:
     weight_decay: float = 0.05
     frozen_blocks: int = 4
     ema_decay: float = 0.998
+    zoom: tuple[float, float] = (0.5, 2.2)
+    color: float = 1.0
     mosaic: float = 0.4
     min_label_score: float = 0.6
     seed: int = 0
@@ -86,10 +91,25 @@ class DetectorConfig:
         Raises:
             DataError: The file holds an option that does not exist.
         """
-        options = json.loads(path.read_text())
+        return cls.from_dict(json.loads(path.read_text()), str(path))
+
+    @classmethod
+    def from_dict(cls, options: dict[str, Any], origin: str) -> DetectorConfig:
+        """Options as JSON has them.
+
+        Args:
+            options: Values by name.
+            origin: Where they come from, for the error.
+
+        Raises:
+            DataError: There is no such option.
+        """
         unknown = sorted(set(options) - {field.name for field in fields(cls)})
         if unknown:
-            raise DataError(f"{path} has unknown options {unknown}; remove them or use the version that wrote them.")
-        options["source_weights"] = tuple((name, weight) for name, weight in options["source_weights"])
-        options["canvases"] = tuple((until, height, width) for until, height, width in options["canvases"])
-        return cls(**options)
+            raise DataError(f"{origin} has unknown options {unknown}; remove them or use the version that wrote them.")
+        return cls(**{name: _tuples(value) for name, value in options.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

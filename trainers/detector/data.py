@@ -147,10 +147,8 @@ class TrainingSet:
         """One augmented image of (height, width) `canvas`, made of four with probability `mosaic`."""
         rng = np.random.default_rng((self.config.seed, step, place))
         drawn = [self._draw(rng) for _ in range(4 if rng.random() < mosaic else 1)]
-        return augment(
-            compose([(image, label.boxes, label.weights, label.ignored) for image, label in drawn], canvas, rng),
-            rng,
-        )
+        items = [(image, label.boxes, label.weights, label.ignored) for image, label in drawn]
+        return augment(compose(items, canvas, rng, self.config.zoom), rng, self.config.color)
 
     def batch(self, step: int, canvas: tuple[int, int], mosaic: float) -> Batch:
         """The whole batch of a step."""
