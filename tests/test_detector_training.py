@@ -262,6 +262,10 @@ def test_train_export_and_open(data: DetectorConfig, tmp_path: Path) -> None:
     next_model = build_model(replace(data, init=str(weights)))
     trained = torch.load(checkpoint, weights_only=True)["average"]
     assert all(torch.equal(value, trained[name]) for name, value in next_model.state_dict().items())
+    replace(data, init=str(weights), seed=7).dump(checkpoint.with_name("config.json"))
+    again = export(checkpoint, tmp_path / "person.tpose", Path(data.annotations), tmp_path)["training"]
+    assert again["seed"] == 7
+    assert again["before"]["seed"] == data.seed
     (tmp_path / "other.pt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"other\.pt"):
         build_model(replace(data, init=str(tmp_path / "other.pt")))

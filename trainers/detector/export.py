@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tempfile
 from dataclasses import asdict
@@ -100,8 +101,8 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
                 **training,
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
                 "batch_size": config.batch_size,
-                "canvases": [list(canvas) for canvas in config.canvases],
-                "seed": config.seed,
+                **{name: getattr(config, name) for name in ("canvases", "zoom", "color", "mosaic", "seed")},
+                **_before(config.init),
             },
             "measured": {
                 "data": f"{val_annotations.name}, {len(images)} images",
@@ -110,6 +111,12 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
         }
         write_bundle(folder, description, Path(temporary))
     return description
+
+
+def _before(init: str) -> dict[str, Any]:
+    """How the weights were trained that a run went on from, where those are a bundle's."""
+    described = Path(init).parent / "bundle.json"
+    return {"before": json.loads(described.read_text())["training"]} if init and described.is_file() else {}
 
 
 def trace(network: PersonNetwork) -> ov.Model:
