@@ -58,9 +58,9 @@ def _iou(a: NDArray[np.float32], b: tuple[float, float, float, float]) -> float:
         ([[0, 0, 10, 10], [0, 0, 10, 10]], [0.3, 0.9], [1]),
         # apart: both stay, best first
         ([[0, 0, 10, 10], [20, 0, 30, 10]], [0.3, 0.9], [1, 0]),
-        # IoU 0.5 is below the threshold of 0.6, IoU 0.8 is above
-        ([[0, 0, 10, 10], [0, 0, 10, 5]], [0.9, 0.8], [0, 1]),
-        ([[0, 0, 10, 10], [0, 0, 10, 8]], [0.9, 0.8], [0]),
+        # the threshold is 0.5: IoU 0.4 is below, 0.6 above
+        ([[0, 0, 10, 10], [0, 0, 10, 4]], [0.9, 0.8], [0, 1]),
+        ([[0, 0, 10, 10], [0, 0, 10, 6]], [0.9, 0.8], [0]),
         # the middle one goes because of the first, so it cannot take the third with it
         ([[0, 0, 10, 10], [2, 0, 12, 10], [4, 0, 14, 10]], [0.9, 0.8, 0.7], [0, 2]),
     ],

@@ -33,7 +33,7 @@ def suppress(boxes: Float, order: NDArray[np.int64], threshold: float) -> NDArra
     return kept[:count]
 
 
-def non_maximum_suppression(boxes: Float, scores: Float, threshold: float = 0.6) -> NDArray[np.int64]:
+def non_maximum_suppression(boxes: Float, scores: Float, threshold: float = 0.5) -> NDArray[np.int64]:
     """Indices of the boxes to keep, best first.
 
     Args:
