@@ -58,6 +58,12 @@ def run_name(run: Path) -> str:
     return run.resolve().name if run.is_dir() else run.resolve().parent.name
 
 
+def curve_name(runs: list[Path]) -> str:
+    """The name of runs that continue each other: the first's and the last's are enough for a legend."""
+    names = list(map(run_name, runs))
+    return names[0] if len(names) == 1 else f"{names[0]} {'then' if len(names) == 2 else 'to'} {names[-1]}"
+
+
 def draw(curves: dict[str, tuple[list[int], list[float]]], number: str, path: Path) -> None:
     """Draw curves and write the picture."""
     mpl.use("Agg")
@@ -86,7 +92,7 @@ def main() -> None:
     parser.add_argument("--number", default="AP", help="field of the log (default: AP)")
     args = parser.parse_args()
     stages = [[Path(stage) for stage in run.split("+")] for run in args.runs]
-    curves = {" then ".join(map(run_name, runs)): read_curves(runs, args.number) for runs in stages}
+    curves = {curve_name(runs): read_curves(runs, args.number) for runs in stages}
     if len(curves) < len(args.runs):
         raise InputError("two runs have the same folder name: rename one, it is the name in the picture")
     draw(curves, args.number, args.out)

@@ -141,7 +141,7 @@ def train(
             result = evaluate(run, benchmark, data / recipe.val_images) if processes.first else None
             run.epoch, run.step = run.epoch + 1, 0
             if result is not None:
-                _keep(run, benchmark, {"loss": loss, **result}, steps)
+                _keep(run, benchmark, {"loss": loss, **result})
                 # Those of the epoch that is done; the one before it counted from 0.
                 shown = EpochBatches(persons, images, skeleton, recipe, run.epoch - 1)[0]
                 run.log.picture("training", batch_picture(run, shown, skeleton, True), run.epoch)
@@ -163,7 +163,7 @@ def batch_loader(batches: EpochBatches, device: torch.device, workers: int) -> D
     )
 
 
-def _keep(run: Run, benchmark: Benchmark, numbers: dict[str, float | None], steps: int) -> None:
+def _keep(run: Run, benchmark: Benchmark, numbers: dict[str, float | None]) -> None:
     """Keep what the epoch has brought: the best weights, the state, a line in the log."""
     reached = float(numbers[benchmark.main] or 0)
     seconds = round(run.seconds)
@@ -174,9 +174,8 @@ def _keep(run: Run, benchmark: Benchmark, numbers: dict[str, float | None], step
             path = run.folder / "best.safetensors"
             save_checkpoint(run.model, path, {**facts, "skeleton": asdict(benchmark.skeleton)})
     run.save()
-    samples = run.epoch * steps * run.recipe.batch_size
     rounded = {name: value if name == "loss" or value is None else round(value, 4) for name, value in numbers.items()}
-    run.log.epoch({"epoch": run.epoch, "samples": samples, "seconds": seconds, **rounded})
+    run.log.epoch({"epoch": run.epoch, "samples": run.samples, "seconds": seconds, **rounded})
     logger.info("epoch %d: %s %.3f, best %.3f", run.epoch, benchmark.main, reached, run.best)
 
 

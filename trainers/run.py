@@ -25,6 +25,8 @@ from .teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
+PROGRESS = ("epoch", "step", "samples", "best", "seconds")
+
 
 @dataclass
 class Run:
@@ -45,6 +47,7 @@ class Run:
         log: Where the run's numbers are written.
         epoch: Epochs done.
         step: Steps done within the current epoch.
+        samples: Crops so far, of all processes.
         best: Best AP so far.
         seconds: Time spent in training steps, over all starts.
     """
@@ -63,6 +66,7 @@ class Run:
     log: Log
     epoch: int = 0
     step: int = 0
+    samples: int = 0
     best: float = -1.0
     seconds: float = 0.0
 
@@ -82,7 +86,7 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "averaged": self.averaged.state if self.averaged else None,
                 "scaler": self.scaler.state_dict(),
-                "progress": {name: getattr(self, name) for name in ("epoch", "step", "best", "seconds")},
+                "progress": {name: getattr(self, name) for name in PROGRESS},
             },
         )
 

@@ -98,6 +98,7 @@ def train_step(run: Run, batch: Batch, steps: int) -> tuple[float, float]:
         run.scaler.step(run.optimizer)
         run.scaler.update()
     run.step += 1
+    run.samples += recipe.batch_size
     if run.averaged:
         run.averaged.update(run.model, run.epoch * steps + run.step)
     if recipe.local_steps and (run.step % recipe.local_steps == 0 or run.step == steps):
