@@ -34,8 +34,8 @@ class OneEuro:
         d_cutoff: Cut-off frequency in Hz of the speed itself.
         bridge: Seconds for which a joint or a person that is not seen is carried on as predicted.
 
-    The defaults were picked with examples/stream_steadiness.py: 3.1 times less jitter at 37 ms of lag on a walk at 30
-    frames a second, 5.5 times less at 36 ms on two people at 60 (docs/streaming.md).
+    The defaults were picked with examples/stream_steadiness.py: 3.1 times less jitter at 38 ms of lag on a walk at 30
+    frames a second, 5.0 times less at 36 ms on two people at 60 (docs/streaming.md).
     """
 
     min_cutoff: float = 1.5
