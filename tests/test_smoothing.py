@@ -168,3 +168,62 @@ def test_parameters_that_cannot_be(options: dict[str, float]) -> None:
 def test_poses_without_ids_are_refused() -> None:
     with pytest.raises(InputError, match="track_ids"):
         PoseSmoother()(Poses.empty(COCO17), 0.0)
+
+
+def side_view(frames: int, exchanged: range, apart: float = 60.0) -> np.ndarray:
+    """A person who stands with the left half before the right, whose network exchanges all pairs in some frames."""
+    points = np.zeros((frames, 17, 2), np.float32)
+    points[:, :, 1] = 10 * np.arange(17)
+    for left, right in COCO17.flip_pairs:
+        points[:, left, 0], points[:, right, 0] = 100 + apart, 100
+    for frame in exchanged:
+        points[frame] = points[frame, COCO17.mirrored]
+    return points
+
+
+LEFT, RIGHT = (np.array(side) for side in zip(*COCO17.flip_pairs, strict=True))
+
+
+def test_sides_that_are_exchanged_for_a_moment_are_put_back() -> None:
+    times = np.arange(30) / 30
+    points = side_view(30, range(12, 18))
+    kept = run(points, times, OneEuro())
+    np.testing.assert_allclose(kept, side_view(30, range(0)), atol=1e-3)
+    dragged = run(points, times, OneEuro(sides=0))
+    assert np.abs(dragged[12:18, LEFT, 0] - 160).max() > 20
+
+
+def test_sides_that_stay_exchanged_are_believed_at_once() -> None:
+    points = side_view(40, range(12, 40))
+    smoother, given = PoseSmoother(OneEuro(sides=0.3)), []
+    for index, frame in enumerate(points):
+        shown, _ = smoother(poses_of(frame[None], [1]), index / 30)
+        given.append((shown.keypoints, shown.keypoints.copy()))
+    left = np.array([keypoints[0, LEFT, 0] for keypoints, _ in given])
+    believed = int(np.argmax(left[:, 0] < 110))
+    assert believed in (21, 22)  # 0.3 s after frame 12, up to rounding
+    np.testing.assert_allclose(left[:believed], 160, atol=1e-3)
+    np.testing.assert_allclose(left[believed:], 100, atol=1e-3)
+    for keypoints, then in given:  # what was handed out stays as it was
+        np.testing.assert_array_equal(keypoints, then)
+
+
+def test_legs_that_pass_each_other_keep_their_names() -> None:
+    times = np.arange(60) / 30
+    points = side_view(60, range(0))
+    swing = 40 * np.cos(2 * np.pi * times)[:, None]
+    points[:, LEFT, 0], points[:, RIGHT, 0] = 100 + swing, 100 - swing
+    with_sides, without = run(points, times, OneEuro()), run(points, times, OneEuro(sides=0))
+    np.testing.assert_array_equal(with_sides, without)
+
+
+def test_a_knee_goes_where_its_ankle_goes() -> None:
+    """A pair too near together to tell by itself is judged with its neighbours; others stay."""
+    times = np.arange(20) / 30
+    points = side_view(20, range(0), apart=2.0)
+    points[:, 15, 0] = 160  # the left ankle far before the right one
+    legs = [11, 12, 13, 14, 15, 16]
+    points[10:12, legs] = points[10:12][:, COCO17.mirrored[legs]]
+    smooth = run(points, times, OneEuro())
+    assert np.abs(smooth[:, 13, 0] - 102).max() < 1e-3
+    assert np.abs(smooth[:, 15, 0] - 160).max() < 1e-3
