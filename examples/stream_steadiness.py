@@ -5,6 +5,8 @@
 Each clip runs once through the stream without smoothing; the filter then runs over what came out with many parameters.
 Jitter is the rms acceleration of all confident joints in person heights / s^2, true motion included. Lag is the delay
 that fits the smoothed joints best to a zero-phase reference (Butterworth at 6 Hz, forwards and backwards), in ms.
+Astray is the share of smoothed joints that lie more than 0.05 person heights from the network's left one and from its
+right one: where it exchanges them for a moment, a filter that believes it draws both to the middle.
 """
 
 from __future__ import annotations
@@ -104,6 +106,19 @@ def measure(clip: Clip, poses: list[Poses]) -> tuple[float, float]:
     return jitter, float(LAGS[errors.argmin()] * 1000)
 
 
+def astray(clip: Clip, poses: list[Poses]) -> float:
+    """Share of the joints of left and right that lie near neither of the network's two; those that it saw count."""
+    far = []
+    for raw, after in zip(clip.poses, poses, strict=True):
+        mirrored = raw.skeleton.mirrored
+        paired = (mirrored != np.arange(len(mirrored))) & (raw.scores > 0.3) & (raw.scores[:, mirrored] > 0.3)
+        offsets = (
+            np.linalg.norm(after.keypoints - places, axis=2) for places in (raw.keypoints, raw.keypoints[:, mirrored])
+        )
+        far.append((np.minimum(*offsets) > 0.05 * raw.boxes[:, 3:])[paired])
+    return float(np.concatenate(far).mean())
+
+
 def main() -> None:
     """Print a table for each clip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,6 +142,9 @@ def main() -> None:
         for options in itertools.product(args.min_cutoff, args.beta, args.d_cutoff):
             after, lag = measure(clip, smoothed(clip, OneEuro(*options)))
             out("{:10.2f}{:6.1f}{:10.1f}".format(*options) + f"{after:8.2f}{jitter / after:7.1f}{lag:8.0f}\n")
+        for sides in (0.0, OneEuro.sides):
+            share = astray(clip, smoothed(clip, OneEuro(sides=sides)))
+            out(f"astray with the defaults and sides={sides}: {100 * share:.2f} %\n")
 
 
 if __name__ == "__main__":
