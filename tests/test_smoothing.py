@@ -217,13 +217,17 @@ def test_legs_that_pass_each_other_keep_their_names() -> None:
     np.testing.assert_array_equal(with_sides, without)
 
 
-def test_a_knee_goes_where_its_ankle_goes() -> None:
-    """A pair too near together to tell by itself is judged with its neighbours; others stay."""
+@pytest.mark.parametrize(("apart", "put_back"), [(2.0, True), (60.0, False)])
+def test_exchanged_legs_are_put_back_where_the_hips_lie_on_each_other(apart: float, put_back: bool) -> None:
+    """From the side legs are a group of their own; from the front half a body put back would be a twisted one."""
     times = np.arange(20) / 30
-    points = side_view(20, range(0), apart=2.0)
-    points[:, 15, 0] = 160  # the left ankle far before the right one
-    legs = [11, 12, 13, 14, 15, 16]
+    points = side_view(20, range(0), apart)
+    points[:, [13, 15], 0] = 160
+    legs = [13, 14, 15, 16]
     points[10:12, legs] = points[10:12][:, COCO17.mirrored[legs]]
-    smooth = run(points, times, OneEuro())
-    assert np.abs(smooth[:, 13, 0] - 102).max() < 1e-3
-    assert np.abs(smooth[:, 15, 0] - 160).max() < 1e-3
+    smooth, believing = run(points, times, OneEuro()), run(points, times, OneEuro(sides=0))
+    if put_back:
+        np.testing.assert_allclose(smooth[:, [13, 15], 0], 160, atol=1e-3)
+        np.testing.assert_allclose(smooth[:, [14, 16], 0], 100, atol=1e-3)
+    else:
+        np.testing.assert_array_equal(smooth, believing)

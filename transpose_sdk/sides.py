@@ -13,18 +13,22 @@ from transpose_sdk.skeletons import Skeleton
 
 Float = NDArray[np.float32]
 
-# How far a pair has to be from where it was, in body sizes, before it can have changed places; and how much nearer it
-# has to come by changing back. Legs that pass each other are near to both and stay as the network names them.
-_APART = 0.1
-_NEARER = 0.5
+# In body sizes: how far the two joints of a pair have to be apart for their sides to matter, and how far a group has to
+# be from where it was before it can have changed places. Legs that pass each other are near to both places and stay as
+# the network names them.
+_WIDE = 0.06
+_FAR = 0.1
+_NEARER = 0.5  # share of that distance that may be left once the group has changed back
 
 
 def exchanged(
     keypoints: Float, expected: Float, known: NDArray[np.bool_], sizes: Float, skeleton: Skeleton
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which pairs of a left and a right joint lie where the other one of the pair was expected.
 
-    A pair is judged together with the pairs next to it along the limbs, since a knee goes where its ankle goes.
+    Pairs that hang together are judged together, or the skeleton would be twisted: those joined by an edge, as far as
+    their two joints are apart. Seen from the front or from behind that is the whole body; seen from the side the hips
+    lie on each other, and the legs are a group of their own.
 
     Args:
         keypoints: (N, K, 2) px.
@@ -34,29 +38,34 @@ def exchanged(
         skeleton: Has P flip pairs.
 
     Returns:
-        (N, P).
+        (N, P), the exchanged pairs; and (N, P, P), which pairs are in one group.
     """
-    (one, other), together = _pairs(skeleton)
-    known = known[:, one] & known[:, other]
+    (one, other), joined = _pairs(skeleton)
 
     def distance(joints: NDArray[np.intp], places: NDArray[np.intp]) -> Float:
         return np.asarray(np.linalg.norm(keypoints[:, joints] - expected[:, places], axis=2), np.float32)
 
-    kept = np.where(known, distance(one, one) + distance(other, other), 0) @ together
-    changed = np.where(known, distance(one, other) + distance(other, one), 0) @ together
-    return np.asarray(known & (kept > _APART * sizes[:, None]) & (changed < _NEARER * kept))
+    size = sizes[:, None]
+    wide = np.linalg.norm(keypoints[:, one] - keypoints[:, other], axis=2) > _WIDE * size
+    counted = known[:, one] & known[:, other] & wide
+    groups = joined & counted[:, :, None] & counted[:, None]
+    for _ in range(max(len(one) - 1, 1).bit_length()):  # from neighbours to all that can be reached
+        groups = groups @ groups
+    kept = groups @ (distance(one, one) + distance(other, other))[..., None]
+    changed = groups @ (distance(one, other) + distance(other, one))[..., None]
+    return counted & (kept[..., 0] > _FAR * size) & (changed < _NEARER * kept)[..., 0], groups
 
 
 @cache
-def _pairs(skeleton: Skeleton) -> tuple[NDArray[np.intp], Float]:
-    """The joints of P pairs, (2, P), and (P, P), 1 for a pair itself and for those an edge away."""
+def _pairs(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The joints of P pairs, (2, P), and (P, P), whether pairs are the same or joined by an edge."""
     pairs = np.array(skeleton.flip_pairs, np.intp).reshape(-1, 2)
     of = {int(joint): place for place, pair in enumerate(pairs) for joint in pair}
-    together = np.eye(len(pairs), dtype=np.float32)
+    joined = np.eye(len(pairs), dtype=bool)
     for a, b in skeleton.edges:
         if a in of and b in of:
-            together[of[a], of[b]] = together[of[b], of[a]] = 1
-    return pairs.T, together
+            joined[of[a], of[b]] = joined[of[b], of[a]] = True
+    return pairs.T, joined
 
 
 def exchange(arrays: Iterable[NDArray[Any]], chosen: NDArray[np.bool_], skeleton: Skeleton) -> None:
