@@ -123,6 +123,7 @@ def test_values_of_yaml_get_the_type_of_their_field(tmp_path: Path) -> None:
         ("model: tp_m\nsource_weights: [coco]\n", r"source_weights is \['coco'\]"),
         ("model: tp_m\nsource_weights: {coco: 1}\n", r"samples_per_epoch"),
         ("model: tp_m\nbatch_size: 0\n", r"batch_size 0 must"),
+        ("model: tp_m\nlocal_steps: -1\n", r"local_steps -1 must"),
         ("model: tp_m\noptimizer: sgd\n", r"optimizer 'sgd' is unknown: use adam or adamw"),
         ("model: tp_m\nschedule: linear\n", r"schedule 'linear' is unknown"),
         ("model: tp_m\nprecision: fp8\n", r"precision 'fp8' is unknown"),

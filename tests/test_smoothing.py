@@ -159,7 +159,9 @@ def test_what_is_given_is_not_changed() -> None:
         np.testing.assert_array_equal(poses.keypoints, before)
 
 
-@pytest.mark.parametrize("options", [{"min_cutoff": 0}, {"d_cutoff": -1}, {"beta": -0.1}, {"bridge": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"min_cutoff": 0}, {"d_cutoff": -1}, {"beta": -0.1}, {"bridge": float("nan")}, {"sides": -1}]
+)
 def test_parameters_that_cannot_be(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         OneEuro(**options)
