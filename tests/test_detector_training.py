@@ -108,7 +108,7 @@ def test_boxes_follow_the_picture(items: int) -> None:
     item = (picture, np.float32([[40, 20, 30, 60]]), np.ones(1, np.float32), np.zeros((0, 4), np.float32))
     boxes_seen = 0
     for seed in range(30):
-        sample = compose([item] * items, (128, 160), np.random.default_rng(seed))
+        sample = compose([item] * items, (128, 160), np.random.default_rng(seed), DetectorConfig.zoom)
         red = (sample.image[:, :, 2] > 200) & (sample.image[:, :, 1] < 60)
         for x1, y1, x2, y2 in sample.boxes:
             inside = red[round(y1) : round(y2), round(x1) : round(x2)]

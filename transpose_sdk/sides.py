@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -51,9 +50,9 @@ def exchanged(
     groups = joined & counted[:, :, None] & counted[:, None]
     for _ in range(max(len(one) - 1, 1).bit_length()):  # from neighbours to all that can be reached
         groups = groups @ groups
-    kept = groups @ (distance(one, one) + distance(other, other))[..., None]
-    changed = groups @ (distance(one, other) + distance(other, one))[..., None]
-    return counted & (kept[..., 0] > _FAR * size) & (changed < _NEARER * kept)[..., 0], groups
+    kept = np.einsum("npq,nq->np", groups, distance(one, one) + distance(other, other))
+    changed = np.einsum("npq,nq->np", groups, distance(one, other) + distance(other, one))
+    return counted & (kept > _FAR * size) & (changed < _NEARER * kept), groups
 
 
 @cache
@@ -68,11 +67,10 @@ def _pairs(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     return pairs.T, joined
 
 
-def exchange(arrays: Iterable[NDArray[Any]], chosen: NDArray[np.bool_], skeleton: Skeleton) -> None:
-    """Let the joints of chosen pairs (N, P) change places in arrays (N, K, ...), which are written."""
+def exchange(values: NDArray[Any], chosen: NDArray[np.bool_], skeleton: Skeleton) -> NDArray[Any]:
+    """A copy of values (N, K, ...) in which the joints of the chosen pairs (N, P) have changed places."""
     people, pairs = np.nonzero(chosen)
-    if not len(people):
-        return
     one, other = _pairs(skeleton)[0][:, pairs]
-    for values in arrays:
-        values[people, one], values[people, other] = values[people, other], values[people, one]
+    result = values.copy()
+    result[people, one], result[people, other] = values[people, other], values[people, one]
+    return result

@@ -128,20 +128,19 @@ class PoseSmoother:
     def _filter(self, new: _State, old: _State, here: NDArray[np.intp], there: NDArray[np.intp], time: float) -> Bool:
         """Filter rows `here` of the new state with rows `there` of the old one, in place; the predicted joints."""
         options = self.options
-        interval = np.maximum(time - old.time[there], 1e-6).astype(np.float32)
-        size = old.size[there] + _gain(np.float32(1.0), interval) * (new.size[here] - old.size[there])
+        old = _rows(old, there)
+        interval = np.maximum(time - old.time, 1e-6).astype(np.float32)
+        size = old.size + _gain(np.float32(1.0), interval) * (new.size[here] - old.size)
         step = interval[:, None]
-        # Copies, for the poses of the last frame have been handed out.
-        before, motion = old.poses.keypoints[there], old.velocity[there]
-        last, known = old.seen[there], old.scores[there]
+        measured, scores = new.poses.keypoints[here], new.poses.scores[here]
+        before, motion, last, last_scores = old.poses.keypoints, old.velocity, old.seen, old.scores
         if options.sides:
-            new.exchanged[here], put_back, believed = self._sides(new, old, here, there, time)
-            everybody = np.zeros_like(new.exchanged, np.bool_)
-            everybody[here] = put_back
-            exchange((new.poses.keypoints, new.poses.scores), everybody, new.poses.skeleton)
-            exchange((before, motion, last, known), believed, new.poses.skeleton)
-        measured: Float = new.poses.keypoints[here]
-        scores: Float = new.poses.scores[here]
+            new.exchanged[here], put_back, believed = self._sides(measured, scores, old, time)
+            skeleton = new.poses.skeleton
+            measured, scores = (exchange(values, put_back, skeleton) for values in (measured, scores))
+            before, motion, last, last_scores = (
+                exchange(values, believed, skeleton) for values in (before, motion, last, last_scores)
+            )
         seen, followed = scores > SCORE_FLOOR, np.isfinite(last)
 
         velocity = motion + _gain(np.float32(options.d_cutoff), step)[..., None] * (
@@ -162,21 +161,21 @@ class PoseSmoother:
         new.velocity[here] = np.select(choose, [velocity, faded], 0)
         new.size[here] = size
         new.seen[here] = np.where(seen, time, np.where(predicted, last, -np.inf))
-        new.scores[here] = np.where(seen, scores, known)
-        fading = known * np.clip(1 - waited / max(options.bridge, 1e-6), 0, 1)
+        new.scores[here] = np.where(seen, scores, last_scores)
+        fading = last_scores * np.clip(1 - waited / max(options.bridge, 1e-6), 0, 1)
         new.poses.scores[here] = np.where(predicted, np.maximum(fading, scores), scores)
         return predicted
 
     def _sides(
-        self, new: _State, old: _State, here: NDArray[np.intp], there: NDArray[np.intp], time: float
+        self, keypoints: Float, scores: Float, old: _State, time: float
     ) -> tuple[NDArray[np.float64], Bool, Bool]:
-        """(N, P): since when pairs are put back, which ones to put back in the new rows, or to exchange in the old."""
-        interval = np.maximum(time - old.time[there], 1e-6).astype(np.float32)[:, None, None]
-        expected = old.poses.keypoints[there] + old.velocity[there] * interval
-        known = (new.poses.scores[here] > SCORE_FLOOR) & np.isfinite(old.seen[there])
-        changed, groups = exchanged(new.poses.keypoints[here], expected, known, old.size[there], new.poses.skeleton)
+        """(N, P): since when pairs are put back, which ones to put back now, and which to exchange in the old state."""
+        interval = np.maximum(time - old.time, 1e-6).astype(np.float32)[:, None, None]
+        expected = old.poses.keypoints + old.velocity * interval
+        known = (scores > SCORE_FLOOR) & np.isfinite(old.seen)
+        changed, groups = exchanged(keypoints, expected, known, old.size, old.poses.skeleton)
         # One time for all of a group: pairs that are believed one after another would twist the body.
-        first = np.where(groups, np.fmin(old.exchanged[there], time)[:, None], time).min(axis=2, initial=time)
+        first = np.where(groups, np.fmin(old.exchanged, time)[:, None], time).min(axis=2, initial=time)
         since = np.where(changed, first, np.nan)
         believed = changed & (time - since >= self.options.sides)
         since[believed] = np.nan

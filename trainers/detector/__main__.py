@@ -84,14 +84,14 @@ def _export(arguments: argparse.Namespace) -> None:
 def _eval(arguments: argparse.Namespace) -> None:
     from transpose_sdk.detectors import open_detector
 
-    from .evaluation import evaluate, read_images
+    from .evaluation import LOWEST_SCORE, evaluate, read_images
 
     truth, images = read_images(arguments.val_annotations, arguments.val_images)
     sys.stdout.write(
         f"{'detector':24s} {'AP@.5':>6s} {'AP':>6s} {'recall@.5':>9s} {'best F1':>7s} {'at':>5s} {'ms':>6s}\n"
     )
     for spec in arguments.detectors:
-        detector = open_detector(spec, arguments.device, score_threshold=0.05)
+        detector = open_detector(spec, arguments.device, score_threshold=LOWEST_SCORE)
         scores = evaluate(detector, truth, images)
         detector.close()
         sys.stdout.write(

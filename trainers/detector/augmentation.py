@@ -79,7 +79,7 @@ def _paste(
 
 
 def compose(
-    items: list[Labelled], size: tuple[int, int], rng: np.random.Generator, zooms: tuple[float, float] = (0.5, 2.2)
+    items: list[Labelled], size: tuple[int, int], rng: np.random.Generator, zooms: tuple[float, float]
 ) -> Sample:
     """One canvas of (height, width) from one labelled image, or a 2x2 mosaic of four around a random cross.
 
@@ -105,7 +105,7 @@ def compose(
     return Sample(canvas, boxes, weights, ignored)
 
 
-def augment(sample: Sample, rng: np.random.Generator, strength: float = 1.0) -> Sample:
+def augment(sample: Sample, rng: np.random.Generator, strength: float) -> Sample:
     """Change the picture, not the boxes: gain, offset, gamma, hue, saturation; now and then grey, blur, noise, JPEG.
 
     `strength`, 0..1, is that of the first five.

@@ -18,6 +18,8 @@ from pycocotools.cocoeval import COCOeval
 
 from transpose_sdk.errors import DataError
 
+LOWEST_SCORE = 0.05  # of the boxes that are judged: AP and recall count the doubtful ones too
+
 Find = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
@@ -62,7 +64,7 @@ def read_images(annotations: Path, folder: Path) -> tuple[COCO, list[tuple[int, 
 def evaluate(find: Find, truth: COCO, images: list[tuple[int, NDArray[np.uint8]]]) -> BoxScores:
     """Score a detector: an image (H, W, 3) uint8 BGR in, boxes (N, 4) x, y, w, h and scores (N,) out.
 
-    Give it a low score threshold (0.05 or so), since AP and recall count everything that it returns.
+    Give it a low score threshold (`LOWEST_SCORE`), since AP and recall count everything that it returns.
     """
     detections: list[dict[str, Any]] = []
     times = []

@@ -21,7 +21,7 @@ from transpose_sdk.models.person_detector import PersonDetector as PersonNetwork
 from transpose_sdk.models.preprocessing import Preprocessing
 
 from .config import DetectorConfig
-from .evaluation import evaluate, read_images
+from .evaluation import LOWEST_SCORE, evaluate, read_images
 from .loop import INPUT_SIZE
 
 _GRAPH = "model_fp16.xml"
@@ -86,7 +86,7 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
         graph = Path(temporary) / _GRAPH
         ov.save_model(trace(network), graph, compress_to_fp16=True)
         save_file(network.state_dict(), graph.with_name(_WEIGHTS))
-        detector = PersonDetector("person", graph, input_size=INPUT_SIZE, device="CPU", score_threshold=0.05)
+        detector = PersonDetector("person", graph, input_size=INPUT_SIZE, device="CPU", score_threshold=LOWEST_SCORE)
         scores = evaluate(detector, truth, images)
         detector.close()
         description: dict[str, Any] = {

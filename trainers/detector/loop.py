@@ -34,7 +34,7 @@ from transpose_sdk.models.preprocessing import Preprocessing
 
 from .config import DetectorConfig
 from .data import TrainingSet, prefetch
-from .evaluation import Find, evaluate, read_images
+from .evaluation import LOWEST_SCORE, Find, evaluate, read_images
 from .targets import Labels, detection_loss
 
 LOG = logging.getLogger(__name__)
@@ -246,7 +246,7 @@ def train(config: DetectorConfig) -> None:
         check()
 
 
-def finder(model: PersonDetector, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = 0.05) -> Find:
+def finder(model: PersonDetector, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = LOWEST_SCORE) -> Find:
     """The network as a detector, before there is a bundle of it: for evaluation while it trains."""
     letterbox = Letterbox(size)
 

@@ -167,7 +167,7 @@ class _Request:
         with self._lock:
             self._fetch()
             try:
-                # Apart, for `start_async` takes a third longer with an input to look through.
+                # Apart, for `start_async` takes longer with an input to look through.
                 self._request.set_input_tensor(ov.Tensor(crop, shared_memory=True))
                 self._request.start_async()
             except RuntimeError as error:
