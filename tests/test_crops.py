@@ -14,6 +14,7 @@ from transpose_sdk.crops import (
     crop_affines,
     heatmap_to_image,
     invert_affines,
+    on_whole_pixels,
     warp_crops,
 )
 from transpose_sdk.errors import InputError
@@ -112,6 +113,46 @@ def test_warp_writes_into_out_and_is_black_outside() -> None:
     assert not crops[1, 0, 0].any()
     np.testing.assert_array_equal(warp_crops(image, affines, (64, 48)), out)
     assert warp_crops(image, affines[:0], (64, 48)).shape == (0, 64, 48, 3)
+
+
+def bilinear(image: np.ndarray, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The crop as the formula says, where all of it lies within the image's outermost pixel centres."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    places = apply_affine(np.stack((columns, rows), -1).reshape(-1, 2), invert_affines(affine[None])[0])
+    places = np.clip(places, 0, np.array(image.shape[1::-1]) - 1)
+    corner = np.minimum(places.astype(int), np.array(image.shape[1::-1]) - 2)
+    (x, y), (dx, dy) = corner.T, (places - corner).T[..., None]
+    pixels = image.astype(float)
+    upper = pixels[y, x] * (1 - dx) + pixels[y, x + 1] * dx
+    lower = pixels[y + 1, x] * (1 - dx) + pixels[y + 1, x + 1] * dx
+    return (upper * (1 - dy) + lower * dy).reshape(*size, 3)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (256, 192), (256, 256)])
+@pytest.mark.parametrize("box", [[120.3, 80.7, 60, 200], [37, 41.2, 31.4, 17], [151.5, 200, 210.7, 80]])
+def test_crops_of_whole_pixels_are_exact(
+    size: tuple[int, int], box: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (500, 600, 3), dtype=np.uint8)
+    exact = boxes_to_centers_scales([box], size)
+    centers, scales = on_whole_pixels(*exact, size)
+    assert np.abs(centers - exact[0]).max() <= 0.5
+    # A whole number of g-ths of an image px for each px of the crop.
+    assert np.abs(scales - exact[1])[0, 0] * 200 <= (size[1] - 1) / (2 * np.gcd(*size)) + 1e-3
+    affines = crop_affines(centers, scales, size)
+    monkeypatch.setattr(cv2, "warpAffine", None)  # must not be needed
+    crop, expected = warp_crops(image, affines, size)[0], bilinear(image, affines[0], size)
+    edge = int(affines[0, 0, 0] / 2) + 1  # half a pixel of the image, which the crop does not look beyond
+    assert np.abs(crop - expected)[edge:-edge, edge:-edge].max() <= 1.5
+    again = on_whole_pixels(centers, scales, size)
+    np.testing.assert_array_equal(again, (centers, scales))
+
+
+def test_crops_of_whole_pixels_that_leave_the_image_are_warped() -> None:
+    image = np.random.default_rng(0).integers(1, 255, (120, 160, 3), dtype=np.uint8)
+    affines = crop_affines(*on_whole_pixels(*boxes_to_centers_scales([[-20, 10, 60, 100]], SIZE), SIZE), SIZE)
+    expected = cv2.warpAffine(image, affines[0], SIZE[::-1], flags=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(warp_crops(image, affines, SIZE)[0], expected)
 
 
 def test_warp_keeps_an_image_that_already_fits() -> None:

@@ -38,8 +38,8 @@ class Recipe:
         min_agreement: By source: persons whose human labels agree less than this with the teacher's are left out.
         teacher_weight: Target weight of a teacher's keypoint where no human labelled the joint, times its score.
         teacher_min_score: Teacher's keypoints below it are masked.
-        teacher: A checkpoint, or a bundle's name or folder, whose network teaches during training; see
-            `trainers.teacher`.
+        teacher: A checkpoint, a bundle's name or folder, or an OpenVINO graph (.xml), whose network teaches during
+            training; see `trainers.teacher`.
         teacher_heatmaps: Share of the loss that is the distance to the teacher's heatmaps; the labels have the rest.
         teacher_joints: As `teacher_weight`, for what the teacher's network finds in the very crop.
         samples_per_epoch: Persons an epoch when drawn with `source_weights`.

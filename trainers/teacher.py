@@ -3,12 +3,15 @@
 The loss becomes (1 - `teacher_heatmaps`) of the published one on the labels, and `teacher_heatmaps` of the same formula
 on the teacher's heatmaps, where a joint weighs the teacher's peak: what it is not sure of counts little. Joints that
 nobody labelled get the teacher's position, with a weight of `teacher_joints` times its score.
+
+A teacher may be a network of somebody else's, as an OpenVINO graph: PP-TinyPose taught TP-M16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,18 +22,22 @@ from transpose_sdk.attention import HEATMAP_STRIDE
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundle import open_bundle
 from transpose_sdk.decoding import decode_dark
-from transpose_sdk.errors import DataError
+from transpose_sdk.errors import DataError, last_line
 from transpose_sdk.models import load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
 
 from .targets import heatmap_loss
 
 
+_WANTED = "give an OpenVINO graph of static shape that maps one (1, 3, H, W) image to (1, K, h, w) heatmaps"
+
+
 class Teacher:
     """A network that is not trained.
 
     Args:
-        source: A checkpoint, or a bundle's name or folder. A bundle without a checkpoint runs on its own backend.
+        source: A checkpoint, or a bundle's name or folder, or any OpenVINO graph (.xml), see `_foreign`. A bundle
+            without a checkpoint runs on its own backend.
         device: Where to run it.
         keypoints: Heatmaps of the student.
         precision: As of a recipe.
@@ -38,14 +45,16 @@ class Teacher:
     Raises:
         BundleError: There is no such bundle, or it is damaged.
         CheckpointError: The checkpoint cannot be read.
-        DataError: It knows another number of joints.
+        DataError: It knows another number of joints, or it is no graph that can teach.
     """
 
     def __init__(self, source: str, device: torch.device, keypoints: int, precision: str = "fp32") -> None:
         self._type = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         path = Path(source)
         self._infer: Callable[[Tensor], Tensor]
-        if path.is_file():
+        if path.suffix == ".xml":
+            self._infer, self.input_size, known = self._foreign(path, device)
+        elif path.is_file():
             self._infer, self.input_size, known = self._network(path, device)
         else:
             bundle = open_bundle(source, "pose")
@@ -72,6 +81,32 @@ class Teacher:
             return heatmaps.float()
 
         return infer, model.input_size, model.keypoints
+
+    def _foreign(self, path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int], int]:
+        """An OpenVINO graph of one (1, 3, H, W) RGB input, normalised as ours; its first 4-d output is the heatmaps."""
+        # Not needed by those who learn from our own networks.
+        import openvino as ov
+
+        # Beside a network that trains, as many threads as that one has; processes would share cores otherwise.
+        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
+        if self._type is torch.bfloat16:
+            options["INFERENCE_PRECISION_HINT"] = "bf16"
+        try:
+            compiled = ov.Core().compile_model(path, "CPU", options)
+            (size,) = [tuple(value.shape) for value in compiled.inputs]
+            maps = [output for output in compiled.outputs if len(output.shape) == 4]
+        except (RuntimeError, ValueError) as error:
+            raise DataError(f"{path} cannot teach ({last_line(error)}): {_WANTED}") from error
+        if len(size) != 4 or size[:2] != (1, 3) or not maps:
+            raise DataError(f"{path} takes {size} and gives {len(maps)} outputs with four dimensions: {_WANTED}")
+        preprocessing, output = Preprocessing(), maps[0]
+
+        def infer(crops: Tensor) -> Tensor:
+            images = preprocessing(crops.cpu()).contiguous().numpy()
+            answers = [compiled(image[None])[output].copy() for image in images]
+            return torch.from_numpy(np.concatenate(answers)).to(device)
+
+        return infer, (size[2], size[3]), output.shape[1]
 
     @torch.no_grad()
     def heatmaps(self, crops: Tensor) -> Tensor:

@@ -47,12 +47,13 @@ class WatchedEstimator(PoseEstimator):
         boxes: NDArray[np.float32],
         box_scores: NDArray[np.float32],
         attention: bool | None = None,
+        whole_pixels: bool = False,
     ) -> PosesInFlight:
         """See `PoseEstimator.submit`."""
         self.submitted += len(boxes)
         if self.crops is not None:
-            self.crops.append(place(boxes, box_scores, self.backend.input_size).cut(image))
-        return super().submit(image, boxes, box_scores, attention)
+            self.crops.append(place(boxes, box_scores, self.backend.input_size, whole_pixels).cut(image))
+        return super().submit(image, boxes, box_scores, attention, whole_pixels)
 
 
 @dataclass(frozen=True, eq=False)

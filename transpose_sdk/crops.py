@@ -7,6 +7,7 @@ A size is always (height, width), a point always (x, y).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from transpose_sdk.errors import InputError
 
 PIXEL_STD = 200.0  # a scale of 1 is 200 px, COCO's and MPII's habit
 PADDING = 1.25
+WHOLE = 0.01  # px that an edge may lie beside a pixel's: float32 scales, and less than anybody sees
 
 
 def check_image(image: Any) -> NDArray[np.uint8]:
@@ -98,6 +100,34 @@ def boxes_to_centers_scales(
     return corners + (lengths - 1) * 0.5, (grown * (padding / PIXEL_STD)).astype(np.float32)
 
 
+def on_whole_pixels(
+    centers: NDArray[np.float32], scales: NDArray[np.float32], input_size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The nearest crops that show whole pixels of the image: `warp_crops` cuts them several times faster.
+
+    With g the greatest common divisor of the input's sides (64 for 256x192), a step from one px of the crop to the next
+    becomes a whole number of g-ths of an image px, and the corner the corner of a pixel. The crop moves by half a
+    pixel at most and grows or shrinks by 1 / (2 g) image px for each of its own; the transform stays exact.
+
+    Args:
+        centers: Shape (N, 2), in image px.
+        scales: Shape (N, 2), in units of 200 px.
+        input_size: (height, width) of the network's input.
+
+    Returns:
+        centers: Shape (N, 2), float32.
+        scales: Shape (N, 2), float32.
+    """
+    height, width = input_size
+    parts = math.gcd(height, width)
+    steps = np.maximum(np.rint(_source_widths(scales) / (width - 1) * parts), 1) / parts
+    sides = steps[:, None] * (width, height)
+    corners = np.rint(centers - (sides - 1) / 2)
+    grown = (steps * (width - 1) + 1) / PIXEL_STD
+    whole = np.stack((grown, grown * (height / width)), axis=1)
+    return (corners + (sides - 1) / 2).astype(np.float32), whole.astype(np.float32)
+
+
 def crop_affines(
     centers: ArrayLike, scales: ArrayLike, size: tuple[int, int], rotations: ArrayLike = 0.0
 ) -> NDArray[np.float64]:
@@ -159,6 +189,9 @@ def warp_crops(
 ) -> NDArray[np.uint8]:
     """Cut the crops out of the image: bilinear, black outside.
 
+    Crops of whole pixels within the image, see `on_whole_pixels`, are cut faster, and but for their outermost half
+    pixel of the image, which has no neighbour then, the same up to rounding.
+
     Args:
         image: Shape (H, W, 3), uint8.
         affines: Shape (N, 2, 3), image px to crop px.
@@ -178,9 +211,31 @@ def warp_crops(
         out = np.empty(shape, np.uint8)
     elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise InputError(f"out has shape {out.shape} and type {out.dtype}: give a C-contiguous uint8 array of {shape}")
-    for crop, affine in zip(out, affines, strict=True):
-        cv2.warpAffine(image, affine, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
+    for crop, affine, region in zip(out, affines, _whole_regions(affines, input_size, image.shape[:2]), strict=True):
+        if region is None:
+            cv2.warpAffine(image, affine, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
+        else:
+            left, top, right, bottom = region
+            cv2.resize(image[top:bottom, left:right], (width, height), dst=crop, interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _whole_regions(
+    affines: NDArray[np.float64], input_size: tuple[int, int], image_size: tuple[int, int]
+) -> list[tuple[int, int, int, int] | None]:
+    """Left, top, right and bottom of each crop that shows whole pixels of the image and none outside, else None."""
+    scale = affines[:, 0, 0]
+    sides = np.array(input_size[::-1]) / scale[:, None]
+    corners = 0.5 - (affines[:, :, 2] + 0.5) / scale[:, None]
+    edges = np.concatenate((corners, corners + sides), axis=1)
+    whole = np.rint(edges)
+    straight = (affines[:, 0, 1] == 0) & (affines[:, 1, 0] == 0) & (affines[:, 1, 1] == scale) & (scale > 0)
+    near = (np.abs(edges - whole) < WHOLE).all(axis=1)
+    inside = (whole[:, :2] >= 0).all(axis=1) & (whole[:, 2:] <= image_size[::-1]).all(axis=1)
+    return [
+        tuple(map(int, region)) if fits else None
+        for region, fits in zip(whole, straight & near & inside, strict=True)
+    ]  # type: ignore[misc]
 
 
 def heatmap_to_image(

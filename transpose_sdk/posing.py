@@ -34,6 +34,7 @@ class TopDown:
         boxes: NDArray[np.float32],
         box_scores: NDArray[np.float32],
         attention: bool = False,
+        whole_pixels: bool = False,
     ) -> PosesInFlight:
         """Cut the crops and start the network on them.
 
@@ -42,11 +43,12 @@ class TopDown:
             boxes: (N, 4) x, y, width, height in px, each with an area.
             box_scores: (N,).
             attention: Whether the poses carry queries and keys.
+            whole_pixels: See `transpose_sdk.topdown.place`.
 
         Raises:
             BackendError: The device failed.
         """
-        people, count = place(boxes, box_scores, self._backend.input_size), len(boxes)
+        people, count = place(boxes, box_scores, self._backend.input_size, whole_pixels), len(boxes)
         buffer = self._buffers.take(count * (1 + self._flip_test))
         crops = people.cut(image, buffer[:count])
         if self._flip_test:

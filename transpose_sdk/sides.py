@@ -37,7 +37,7 @@ def exchanged(
         skeleton: Has P flip pairs.
 
     Returns:
-        (N, P), the exchanged pairs; and (N, P, P), which pairs are in one group.
+        (N, P), the exchanged pairs; and (N, P, P), which pairs are in one group, if any pair is exchanged.
     """
     (one, other), joined = _pairs(skeleton)
 
@@ -47,11 +47,14 @@ def exchanged(
     size = sizes[:, None]
     wide = np.linalg.norm(keypoints[:, one] - keypoints[:, other], axis=2) > _WIDE * size
     counted = known[:, one] & known[:, other] & wide
+    apart, across = distance(one, one) + distance(other, other), distance(one, other) + distance(other, one)
+    if not (counted & (across < _NEARER * apart)).any():  # of an exchanged group at least one pair is so near
+        return np.zeros_like(counted), np.zeros((*counted.shape, len(one)), bool)
     groups = joined & counted[:, :, None] & counted[:, None]
     for _ in range(max(len(one) - 1, 1).bit_length()):  # from neighbours to all that can be reached
         groups = groups @ groups
-    kept = np.einsum("npq,nq->np", groups, distance(one, one) + distance(other, other))
-    changed = np.einsum("npq,nq->np", groups, distance(one, other) + distance(other, one))
+    kept = np.einsum("npq,nq->np", groups, apart)
+    changed = np.einsum("npq,nq->np", groups, across)
     return counted & (kept > _FAR * size) & (changed < _NEARER * kept), groups
 
 
@@ -68,7 +71,9 @@ def _pairs(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 
 
 def exchange(values: NDArray[Any], chosen: NDArray[np.bool_], skeleton: Skeleton) -> NDArray[Any]:
-    """A copy of values (N, K, ...) in which the joints of the chosen pairs (N, P) have changed places."""
+    """Values (N, K, ...) in which the joints of the chosen pairs (N, P) have changed places; a copy if there are any."""
+    if not chosen.any():
+        return values
     people, pairs = np.nonzero(chosen)
     one, other = _pairs(skeleton)[0][:, pairs]
     result = values.copy()

@@ -89,7 +89,7 @@ class Tracks:
     def empty(cls, skeleton: Skeleton, time: float = -np.inf) -> Tracks:
         """No tracks."""
         nobody = Poses.empty(skeleton)
-        return _newborn(nobody, nobody.person_scores, time)
+        return _newborn(nobody, nobody.boxes, nobody.person_scores, time)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -155,22 +155,21 @@ class Tracker:
         box_scores = poses.person_scores if box_scores is None else box_scores
         kept = np.flatnonzero(poses.person_scores >= options.keep_score)
         poses, box_scores = poses[kept], box_scores[kept]
-        kept = oks_nms(
-            poses.keypoints, poses.person_scores, pose_boxes(poses)[:, 2:].prod(1), poses.skeleton, options.duplicate
-        )
-        poses, box_scores = poses[kept], box_scores[kept]
+        boxes = pose_boxes(poses)
+        kept = oks_nms(poses.keypoints, poses.person_scores, boxes[:, 2:].prod(1), poses.skeleton, options.duplicate)
+        poses, boxes, box_scores = poses[kept], boxes[kept], box_scores[kept]
         self.tracks = self.tracks[time - self.tracks.seen <= options.timeout]
-        track_of = self._assign(poses, time)
+        track_of = self._assign(poses, boxes, time)
         carried = np.flatnonzero(track_of >= 0)
         born = np.flatnonzero((track_of < 0) & (poses.person_scores >= options.birth_score))
 
-        tracks = self._carry_on(track_of[carried], poses[carried], box_scores[carried], time)
+        tracks = self._carry_on(track_of[carried], poses[carried], boxes[carried], box_scores[carried], time)
         if sought is not None:
             unsought = (tracks.hits == 1) & (tracks.seen > sought)
             tracks = replace(tracks, missed=np.where(unsought, np.nan, tracks.missed))
         alive = ~tracks.lost | tracks.confirmed
         place_of_track = np.where(alive, np.cumsum(alive) - 1, -1)
-        tracks = _joined(tracks[alive], _newborn(poses[born], box_scores[born], time))
+        tracks = _joined(tracks[alive], _newborn(poses[born], boxes[born], box_scores[born], time))
 
         confirmed = ~tracks.confirmed & ((tracks.hits >= options.confirm) | self._first)
         ids = tracks.ids.copy()
@@ -186,13 +185,16 @@ class Tracker:
         shown = pose_ids > 0
         return replace(poses[shown], track_ids=pose_ids[shown])
 
-    def _assign(self, poses: Poses, time: float) -> NDArray[np.intp]:
-        """The track of each pose, (N,), -1 for none: first those seen in the last frame, then the lost ones."""
+    def _assign(self, poses: Poses, found: Float, time: float) -> NDArray[np.intp]:
+        """The track of each pose, (N,), -1 for none: first those seen in the last frame, then the lost ones.
+
+        `found` are the poses' boxes, (N, 4).
+        """
         options, tracks = self.options, self.tracks
         track_of = np.full(len(poses), -1, np.intp)
         if not len(tracks) or not len(poses):
             return track_of
-        expected, found = tracks.boxes(time, options.motion_time), pose_boxes(poses)
+        expected = tracks.boxes(time, options.motion_time)
         keypoints = tracks.keypoints + tracks.moved(time, options.motion_time)[:, None]
         areas = np.sqrt(tracks.sizes.prod(1)[:, None] * found[:, 2:].prod(1)[None])
         likeness = oks(keypoints, poses.keypoints, areas, poses.skeleton, tracks.scores > SCORE_FLOOR)
@@ -208,7 +210,9 @@ class Tracker:
         track_of[free[columns]] = rest[rows]
         return track_of
 
-    def _carry_on(self, rows: NDArray[np.intp], poses: Poses, box_scores: Float, time: float) -> Tracks:
+    def _carry_on(
+        self, rows: NDArray[np.intp], poses: Poses, boxes: Float, box_scores: Float, time: float
+    ) -> Tracks:
         """All tracks after the frame: `rows` with their new poses, the others missed."""
         options, tracks = self.options, self.tracks
         missed = np.where(np.isnan(tracks.missed), time, tracks.missed)
@@ -222,7 +226,6 @@ class Tracker:
         steady = 1 - np.exp(-interval / options.position_time)
         alpha = np.maximum(steady, 2 * (2 * k - 1) / (k * (k + 1)))
         beta = np.maximum(steady**2 / (2 - steady), 6 / (k * (k + 1)))
-        boxes = pose_boxes(poses)
         expected = (tracks.centers + tracks.moved(time, options.motion_time))[rows]
         surprise = boxes[:, :2] + boxes[:, 2:] / 2 - expected
         centers, sizes, velocities = tracks.centers.copy(), tracks.sizes.copy(), tracks.velocities.copy()
@@ -257,10 +260,9 @@ def _best_pairs(similarity: Float, lowest: float) -> tuple[NDArray[np.intp], NDA
     return rows[real], columns[real]
 
 
-def _newborn(poses: Poses, box_scores: Float, time: float) -> Tracks:
+def _newborn(poses: Poses, boxes: Float, box_scores: Float, time: float) -> Tracks:
     """A track for each pose, seen once."""
     count = len(poses)
-    boxes = pose_boxes(poses)
     return Tracks(
         time=time,
         ids=np.zeros(count, np.int64),

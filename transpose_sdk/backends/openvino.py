@@ -1,7 +1,8 @@
 """OpenVINO: Intel CPUs, integrated GPUs and NPUs.
 
 Crops run one a request, several requests in flight: on a CPU a batch of people is no faster than one after another,
-but two requests on their own cores are, and a batch of one has the static shape that an NPU needs.
+but two requests on their own cores are, and a batch of one has the static shape that an NPU needs. For each crop that
+the device works on another one waits in OpenVINO's own queue, or the device would wait for Python between two crops.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DEVICES = ("AUTO", "CPU", "GPU", "NPU")
 PRECISIONS = ("fp16", "fp32")
 # What a device must be able to do for a precision; fp16 is only how the weights are stored.
 CAPABILITIES = {"int8": "INT8", "fp32": "FP32"}
+QUEUED = 2  # crops at the device for each that it works on
 
 
 class OpenVINOBackend:
@@ -35,10 +37,13 @@ class OpenVINOBackend:
         device: "CPU", "GPU", "NPU", one of several such as "GPU.1", or "AUTO": a GPU if there is one, else the CPU.
         precision: A graph of the bundle, "fp16" or "int8"; or "fp32": the fp16 graph's weights, calculated in FP32.
             None takes the bundle's default.
-        requests: Requests in flight; None lets OpenVINO choose for the device, for the most people a second. 1 puts
-            all cores on one crop. TP-M in bfloat16 on 2 cores, fastest of 25 runs: one person in 9.5 ms instead of
-            11.5, eight people in 83 ms instead of 73.
+        requests: Crops that the device works on at a time; None lets OpenVINO choose for the device, for the most
+            people a second. 1 puts all cores on one crop. TP-M in bfloat16 on 2 cores, fastest of 25 runs: one person
+            in 9.5 ms instead of 11.5, eight people in 83 ms instead of 73.
         cache: Folder for compiled graphs; None compiles anew each time.
+
+    Attributes:
+        requests: Crops that the device works on at a time.
 
     Raises:
         BackendError: The device is not there, lacks the precision, or cannot compile the graph.
@@ -78,22 +83,18 @@ class OpenVINOBackend:
             model.reshape([1, *self.input_size, 3])
             compiled = core.compile_model(model, self.device, options)
             count = requests or int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-            self._requests = [_Request(compiled.create_infer_request(), self.device) for _ in range(count)]
+            self._requests = [_Request(compiled.create_infer_request(), self.device) for _ in range(QUEUED * count)]
         except RuntimeError as error:
             raise BackendError(
                 f"{self.device} cannot run {graph.path} ({last_line(error)}): try device='CPU', or export it again"
             ) from error
+        self.requests = count
         self._next = 0
         self._lock = threading.Lock()
         self._names = [output.get_any_name() for output in compiled.outputs]
         self._shapes = [tuple(output.shape)[1:] for output in compiled.outputs]
         self.has_attention = {"queries", "keys"} <= set(self._names)
         self.infer(np.zeros((1, *self.input_size, 3), np.uint8))  # the first inference is slow, so not the user's
-
-    @property
-    def requests(self) -> int:
-        """Requests in flight."""
-        return len(self._requests)
 
     def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
         """Run the network and wait; see `submit`."""

@@ -193,7 +193,9 @@ class Pipeline:
                 candidates = self._finder(frame.image, frame.time, tracks)
             detected = time.monotonic()
             with _blame(f"starting the network on frame {frame.index}"):
-                flight = self._estimator.submit(frame.image, candidates.boxes, candidates.scores)
+                flight = self._estimator.submit(
+                    frame.image, candidates.boxes, candidates.scores, whole_pixels=True
+                )
             submitted = time.monotonic()
             latency = Latency(started - captured.at, detected - started, submitted - detected)
             with self._passed:
