@@ -74,6 +74,27 @@ def test_the_detector_is_counted(estimator: bench.WatchedEstimator) -> None:
     )
 
 
+def test_reading_the_clip_is_told_apart(estimator: bench.WatchedEstimator) -> None:
+    """A source that takes 10 ms of the processor for each frame."""
+
+    class Slow:
+        def __iter__(self) -> Iterator[np.ndarray]:
+            for frame in walk():
+                ends = time.thread_time() + 0.01
+                while time.thread_time() < ends:
+                    pass
+                yield frame.image
+
+    def open_slow() -> Source:
+        return open_source(Slow())
+
+    reading = bench.time_reading(open_slow)
+    assert reading.frames == 40
+    assert reading.processor > 0.4
+    slow = bench.stream_round(open_slow, bench.record_work(open_slow, estimator), estimator)
+    assert 0 < slow["reading the clip / stream, processor time", "%"] < 100
+
+
 def test_nobody_to_measure(estimator: bench.WatchedEstimator) -> None:
     empty = [np.zeros((240, 320, 3), np.uint8)] * 3
     with pytest.raises(InputError, match="nobody was found"):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 from drawn_people import DRAWN, write_people
 
@@ -22,7 +23,7 @@ from trainers.targets import heatmap_loss, heatmap_targets  # noqa: E402
 from trainers.teacher import Teacher, resample, taught_joints  # noqa: E402
 from transpose_sdk.decoding import decode_dark  # noqa: E402
 from transpose_sdk.errors import BundleError, DataError  # noqa: E402
-from transpose_sdk.models import create_model, save_checkpoint  # noqa: E402
+from transpose_sdk.models import create_model, load_checkpoint, save_checkpoint  # noqa: E402
 
 CPU = torch.device("cpu")
 VARIANT = {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4, "dropout": 0.0}
@@ -132,6 +133,34 @@ def test_bundles_teach_too(tmp_path: Path, tiny_bundle: Path) -> None:
     assert heatmaps.shape == (4, 17, 16, 12)
     direct = Teacher(str(tiny_bundle / "checkpoint.safetensors"), CPU, 17)
     torch.testing.assert_close(heatmaps, direct.heatmaps(crops))
+
+
+def write_graph(model: torch.nn.Module, path: Path, shape: tuple[int, ...]) -> Path:
+    graph = ov.convert_model(model, example_input=torch.zeros(shape))
+    graph.reshape(list(shape))
+    ov.save_model(graph, path, compress_to_fp16=False)
+    return path
+
+
+def test_a_graph_of_somebody_elses_teaches(tmp_path: Path, teacher: Path) -> None:
+    path = write_graph(load_checkpoint(teacher).eval(), tmp_path / "other.xml", (1, 3, 64, 48))
+    crops = noise().crops
+    known, same = (Teacher(str(each), CPU, 17) for each in (path, teacher))
+    assert known.input_size == (64, 48)
+    torch.testing.assert_close(known.heatmaps(crops), same.heatmaps(crops), atol=1e-4, rtol=1e-3)
+    with pytest.raises(DataError, match="knows 17 joints"):
+        Teacher(str(path), CPU, 16)
+
+
+def test_graphs_that_cannot_teach(tmp_path: Path) -> None:
+    flat = write_graph(torch.nn.Flatten(), tmp_path / "flat.xml", (1, 3, 64, 48))
+    with pytest.raises(DataError, match=r"gives 0 outputs with four dimensions: give an OpenVINO graph"):
+        Teacher(str(flat), CPU, 17)
+    grey = write_graph(torch.nn.ReLU(), tmp_path / "grey.xml", (1, 1, 64, 48))
+    with pytest.raises(DataError, match=r"takes \(1, 1, 64, 48\)"):
+        Teacher(str(grey), CPU, 17)
+    with pytest.raises(DataError, match="cannot teach"):
+        Teacher(str(tmp_path / "nowhere.xml"), CPU, 17)
 
 
 def test_teachers_that_do_not_fit(teacher: Path) -> None:

@@ -28,7 +28,6 @@ from transpose_sdk.models.preprocessing import Preprocessing
 
 from .targets import heatmap_loss
 
-
 _WANTED = "give an OpenVINO graph of static shape that maps one (1, 3, H, W) image to (1, K, h, w) heatmaps"
 
 
@@ -89,8 +88,7 @@ class Teacher:
 
         # Beside a network that trains, as many threads as that one has; processes would share cores otherwise.
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-        if self._type is torch.bfloat16:
-            options["INFERENCE_PRECISION_HINT"] = "bf16"
+        options["INFERENCE_PRECISION_HINT"] = "bf16" if self._type is torch.bfloat16 else "f32"
         try:
             compiled = ov.Core().compile_model(path, "CPU", options)
             (size,) = [tuple(value.shape) for value in compiled.inputs]

@@ -232,10 +232,11 @@ def _whole_regions(
     straight = (affines[:, 0, 1] == 0) & (affines[:, 1, 0] == 0) & (affines[:, 1, 1] == scale) & (scale > 0)
     near = (np.abs(edges - whole) < WHOLE).all(axis=1)
     inside = (whole[:, :2] >= 0).all(axis=1) & (whole[:, 2:] <= image_size[::-1]).all(axis=1)
+    fits = straight & near & inside
     return [
-        tuple(map(int, region)) if fits else None
-        for region, fits in zip(whole, straight & near & inside, strict=True)
-    ]  # type: ignore[misc]
+        (int(left), int(top), int(right), int(bottom)) if fit else None
+        for (left, top, right, bottom), fit in zip(whole, fits, strict=True)
+    ]
 
 
 def heatmap_to_image(

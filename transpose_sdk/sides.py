@@ -71,7 +71,7 @@ def _pairs(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 
 
 def exchange(values: NDArray[Any], chosen: NDArray[np.bool_], skeleton: Skeleton) -> NDArray[Any]:
-    """Values (N, K, ...) in which the joints of the chosen pairs (N, P) have changed places; a copy if there are any."""
+    """Values (N, K, ...) in which the joints of the chosen pairs (N, P) have changed places: a copy, if any has."""
     if not chosen.any():
         return values
     people, pairs = np.nonzero(chosen)

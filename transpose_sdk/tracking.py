@@ -210,9 +210,7 @@ class Tracker:
         track_of[free[columns]] = rest[rows]
         return track_of
 
-    def _carry_on(
-        self, rows: NDArray[np.intp], poses: Poses, boxes: Float, box_scores: Float, time: float
-    ) -> Tracks:
+    def _carry_on(self, rows: NDArray[np.intp], poses: Poses, boxes: Float, box_scores: Float, time: float) -> Tracks:
         """All tracks after the frame: `rows` with their new poses, the others missed."""
         options, tracks = self.options, self.tracks
         missed = np.where(np.isnan(tracks.missed), time, tracks.missed)

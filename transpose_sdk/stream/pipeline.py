@@ -193,8 +193,9 @@ class Pipeline:
                 candidates = self._finder(frame.image, frame.time, tracks)
             detected = time.monotonic()
             with _blame(f"starting the network on frame {frame.index}"):
+                # Without tracks a stream is the estimator on every frame, to the last bit.
                 flight = self._estimator.submit(
-                    frame.image, candidates.boxes, candidates.scores, whole_pixels=True
+                    frame.image, candidates.boxes, candidates.scores, whole_pixels=tracks is not None
                 )
             submitted = time.monotonic()
             latency = Latency(started - captured.at, detected - started, submitted - detected)
