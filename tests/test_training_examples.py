@@ -14,10 +14,11 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install transpose-sdk[explain]")
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+import average_weights  # noqa: E402
 import position_embeddings  # noqa: E402
 import training_curve  # noqa: E402
 
-from transpose_sdk.errors import DataError  # noqa: E402
+from transpose_sdk.errors import DataError, InputError  # noqa: E402
 from transpose_sdk.models import create_model, load_checkpoint, save_checkpoint  # noqa: E402
 from transpose_sdk.models.encoder import sine_table  # noqa: E402
 
@@ -80,3 +81,26 @@ def test_picture_of_position_embeddings(tmp_path: Path) -> None:
     table = {name: dict.fromkeys(sizes, value) for name, value in (("sine", 0.2), ("learnable", 0.15), ("none", 0.1))}
     position_embeddings.draw(table, tmp_path / "figure.png")
     assert cv2.imread(str(tmp_path / "figure.png")).std() > 10
+
+
+def test_weights_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = {"input_size": (64, 48), "layers": 1, "d_model": 32, "ffn": 32, "heads": 4}
+    one, other = (create_model("tp_m", **tiny) for _ in range(2))
+    other.final_layer.weight.data.fill_(3.0)
+    one.final_layer.weight.data.fill_(-1.0)
+    for network, name in ((one, "one"), (other, "other")):
+        save_checkpoint(network, tmp_path / f"{name}.safetensors")
+    arguments = [str(tmp_path / f"{name}.safetensors") for name in ("one", "other")]
+    out = tmp_path / "mean.safetensors"
+    monkeypatch.setattr(sys, "argv", ["average_weights", *arguments, "--weights", "1", "3", "--out", str(out)])
+    average_weights.main()
+    mean = load_checkpoint(out).state_dict()
+    assert (mean["final_layer.weight"] == 2.0).all()
+    for name, value in mean.items():
+        expected = 0.25 * one.state_dict()[name] + 0.75 * other.state_dict()[name]
+        torch.testing.assert_close(value.float(), expected.float())
+    wider = create_model("tp_m", **{**tiny, "ffn": 64})
+    with pytest.raises(InputError, match="differ in variant"):
+        average_weights.average([one, wider], [1, 1])
+    with pytest.raises(InputError, match="one number above 0 for each"):
+        average_weights.average([one, other], [1])
