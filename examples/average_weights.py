@@ -2,8 +2,8 @@
 
     python examples/average_weights.py first.safetensors second.safetensors --weights 1 3 --out mean.safetensors
 
-Wortsman et al.: Model soups, ICML 2022. It needs networks of one descent, such as the best epochs of two stages of which
-the second started from the first; others have nothing in common, and their mean is none.
+Wortsman et al.: Model soups, ICML 2022. It needs networks of one descent, such as the best epochs of two stages of
+which the second started from the first; others have nothing in common, and their mean is none.
 """
 
 from __future__ import annotations
