@@ -38,8 +38,8 @@ class OpenVINOBackend:
         precision: A graph of the bundle, "fp16" or "int8"; or "fp32": the fp16 graph's weights, calculated in FP32.
             None takes the bundle's default.
         requests: Crops that the device works on at a time; None lets OpenVINO choose for the device, for the most
-            people a second. 1 puts all cores on one crop. TP-M in bfloat16 on 2 cores, fastest of 25 runs: one person
-            in 9.5 ms instead of 11.5, eight people in 83 ms instead of 73.
+            people a second. 1 puts all cores on one crop. TP-M in bfloat16 on 2 cores (`transpose bench --model tp_m
+            --requests 1` and without): one person in 6.5 ms instead of 8.2, eight people in 51 ms instead of 32.
         cache: Folder for compiled graphs; None compiles anew each time.
 
     Attributes:
