@@ -77,16 +77,15 @@ def test_the_detector_is_counted(estimator: bench.WatchedEstimator) -> None:
 def test_reading_the_clip_is_told_apart(estimator: bench.WatchedEstimator) -> None:
     """A source that takes 10 ms of the processor for each frame."""
 
-    class Slow:
-        def __iter__(self) -> Iterator[np.ndarray]:
-            for frame in walk():
-                ends = time.thread_time() + 0.01
-                while time.thread_time() < ends:
-                    pass
-                yield frame.image
+    def slow_frames() -> Iterator[np.ndarray]:
+        for frame in walk():
+            ends = time.thread_time() + 0.01
+            while time.thread_time() < ends:
+                pass
+            yield frame.image
 
     def open_slow() -> Source:
-        return open_source(Slow())
+        return open_source(slow_frames())
 
     reading = bench.time_reading(open_slow)
     assert reading.frames == 40

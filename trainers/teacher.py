@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
@@ -83,12 +84,12 @@ class Teacher:
 
     def _foreign(self, path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int], int]:
         """An OpenVINO graph of one (1, 3, H, W) RGB input, normalised as ours; its first 4-d output is the heatmaps."""
-        # Not needed by those who learn from our own networks.
-        import openvino as ov
-
         # Beside a network that trains, as many threads as that one has; processes would share cores otherwise.
-        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-        options["INFERENCE_PRECISION_HINT"] = "bf16" if self._type is torch.bfloat16 else "f32"
+        options: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "bf16" if self._type is torch.bfloat16 else "f32",
+        }
         try:
             compiled = ov.Core().compile_model(path, "CPU", options)
             (size,) = [tuple(value.shape) for value in compiled.inputs]

@@ -103,7 +103,7 @@ def boxes_to_centers_scales(
 def on_whole_pixels(
     centers: NDArray[np.float32], scales: NDArray[np.float32], input_size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The nearest crops that show whole pixels of the image: `warp_crops` cuts them several times faster.
+    """The nearest crops that show whole pixels of the image: `warp_crops` cuts them faster.
 
     With g the greatest common divisor of the input's sides (64 for 256x192), a step from one px of the crop to the next
     becomes a whole number of g-ths of an image px, and the corner the corner of a pixel. The crop moves by half a
