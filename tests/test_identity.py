@@ -114,6 +114,33 @@ def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, k
     assert candidates.reason == "interval"
     assert len(candidates.boxes) == kept
     np.testing.assert_array_equal(candidates.boxes[0], found[0])
+    np.testing.assert_allclose(candidates.scores, [0.9, 0.45][:kept])  # nobody was found where the carried box is
+
+
+@pytest.mark.parametrize(("joint_score", "lives"), [(0.3, False), (0.8, True)])
+def test_a_pose_that_drifted_off_its_person_ends_with_the_next_looks(joint_score: float, lives: bool) -> None:
+    class FindsNobody:
+        name = "nobody"
+
+        def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+
+        def close(self) -> None:
+            pass
+
+    tracker, finder = Tracker(COCO17), BoxFinder(FindsNobody(), Detection(), Tracking())
+    image, joints = np.zeros((300, 400, 3), np.uint8), joints_of((100.0, 50.0, 60.0, 150.0))[None]
+    # What the network answers does not change; the detector found the person once, with .7.
+    boxes, box_scores, looks = np.float32([[100, 50, 60, 150]]), np.float32([0.7]), 0
+    for time in np.arange(0, 0.4, 0.1):
+        scores = np.full((len(boxes), 17), joint_score, np.float32)
+        poses = Poses(joints[: len(boxes)], scores, boxes, joint_score * box_scores, COCO17)
+        shown = tracker.update(poses, float(time), box_scores)
+        candidates = finder(image, float(time), tracker.tracks)
+        looks += candidates.reason is not None
+        boxes, box_scores = candidates.boxes[:1], candidates.scores[:1]
+    assert looks >= 2
+    assert len(shown) == lives
 
 
 @pytest.mark.parametrize(("noise", "ids"), [(0.0, 1), (8.0, 1), (60.0, 2)])  # px: OKS 1, about 0.6, and somebody else

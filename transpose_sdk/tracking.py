@@ -66,7 +66,7 @@ class Tracks:
         velocities: (T, 2) float32, px a second.
         keypoints: (T, K, 2) float32, px, when last seen.
         scores: (T, K) float32, of the keypoints.
-        box_scores: (T,) float32, of the detection that the track goes back to.
+        box_scores: (T,) float32, of the detection that the track goes back to, less where later ones missed it.
         person_scores: (T,) float32, when last seen.
         usual_scores: (T,) float32, the person scores' running mean.
     """

@@ -28,6 +28,9 @@ class Detection:
         overlap: IoU from which a detected box takes a carried one's place. Carried boxes come from poses and fit
             loosely: at 0.5 a street's people got more ids, from more runs of the detector.
         coast: Seconds for which a lost track's box is still tried.
+        unseen: Share of its score that a carried box keeps when the detector looks and finds nobody there. A pose that
+            drifted off its person falls below the tracker's `keep_score` with the next look or two; one whose joints
+            are sure outlives a detector that misses it once or twice.
     """
 
     shortest: float = 0.2
@@ -36,6 +39,7 @@ class Detection:
     scene_change: float = 25.0
     overlap: float = 0.35
     coast: float = 0.3
+    unseen: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,7 @@ class Candidates:
 
     Attributes:
         boxes: (N, 4) float32, x, y, width, height in px, each overlapping the image.
-        scores: (N,) float32, of the detections that they go back to.
+        scores: (N,) float32, of the detections that they go back to, less for each look since that found nobody there.
         reason: Why the detector ran, None where it did not.
     """
 
@@ -99,8 +103,8 @@ class BoxFinder:
         self._last = time
         # Detections have seen this frame, carried boxes have not. Doubles among them are the detector's affair.
         free = box_iou(boxes, found).max(axis=1, initial=0) < options.overlap
-        boxes, scores = np.concatenate((found, boxes[free])), np.concatenate((found_scores, scores[free]))
-        return Candidates(boxes, scores, reason)
+        scores = np.concatenate((found_scores, options.unseen * scores[free]))
+        return Candidates(np.concatenate((found, boxes[free])), scores, reason)
 
     def _reason(self, image: NDArray[np.uint8], time: float, tracks: Tracks) -> str | None:
         """Why to run the detector now, if at all."""
