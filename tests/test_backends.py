@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -246,6 +247,47 @@ def test_words_for_devices(word: str, meaning: tuple[str, str]) -> None:
 def test_other_words_are_refused_with_those_there_are(word: str) -> None:
     with pytest.raises(BackendError, match=r"use AUTO, CPU"):
         parse_device(word)
+
+
+def without_graph(bundle: Bundle, folder: Path, *names: str) -> Bundle:
+    """A copy of the bundle that offers fewer graphs."""
+    folder = copy_of(bundle, folder)
+    description = json.loads((folder / "bundle.json").read_text())
+    for name in names:
+        del description["graphs"][name]
+    (folder / "bundle.json").write_text(json.dumps(description))
+    return open_bundle(folder, "pose")
+
+
+def test_onnx_runtime_runs_a_bundle_that_has_only_its_checkpoint(
+    bundle: Bundle, crops: NDArray[np.uint8], expected: tuple[NDArray[np.float32], ...], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
+    bare = without_graph(bundle, tmp_path, "onnx")
+    backend = open_backend(bare, "ONNXRUNTIME:CPU", verify=True)
+    outputs = backend.infer(crops, attention=True)
+    backend.close()
+    for answer, wanted in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+    (kept,) = (tmp_path / "home" / "compiled" / "onnx").iterdir()
+    written = kept.stat().st_mtime_ns
+    open_backend(bare, "ONNXRUNTIME:CPU").close()
+    assert kept.stat().st_mtime_ns == written  # made once
+
+
+def test_a_bundle_without_graph_and_checkpoint_has_nothing_for_onnx_runtime(bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
+    with pytest.raises(BundleError, match="no graph 'onnx': it offers fp16"):
+        open_backend(without_graph(bundle, tmp_path, "onnx", "torch"), "ONNXRUNTIME:CPU")
+
+
+def test_what_makes_an_onnx_graph_is_named_where_it_is_missing(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingDependencyError, match=r"onnxscript.*pip install 'transpose-sdk\[convert\]'"):
+        open_backend(without_graph(bundle, tmp_path, "onnx"), "ONNXRUNTIME:CPU")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.bundle import Bundle
@@ -22,13 +23,14 @@ class OnnxRuntimeBackend(WorkerBackend):
     """A bundle's ONNX graph, run by ONNX Runtime.
 
     Args:
-        bundle: A pose bundle with an ONNX graph.
+        bundle: A pose bundle with an ONNX graph, or a checkpoint to make one from.
         device: "CPU", "CUDA", or one of several such as "CUDA:1".
         precision: "fp32" or "int8"; None takes fp32.
 
     Raises:
         BackendError: The device is not there, the provider that runs is another one, or the precision is unknown.
         BundleError: The bundle lacks the graph, or it is damaged.
+        MissingDependencyError: The graph has to be made, and what makes it is not installed.
     """
 
     name = "onnxruntime"
@@ -45,17 +47,17 @@ class OnnxRuntimeBackend(WorkerBackend):
         self.input_size = bundle.input_size
         # People one by one on a CPU, whose cores work on each; a GPU wants them together.
         self._sizes = (1,) if kind == "CPU" else tuple(range(1, LARGEST_BATCH + 1))
-        graph = bundle.graph(GRAPHS[self.precision])
+        path = onnx_graph(bundle, GRAPHS[self.precision])
         provider = PROVIDERS[kind]
         check_providers(ort.get_available_providers(), provider)
         options = ort.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         choice = (provider, {"device_id": int(index or 0)}) if kind == "CUDA" else provider
         try:
-            self._session = ort.InferenceSession(str(graph.path), options, providers=[choice])
+            self._session = ort.InferenceSession(str(path), options, providers=[choice])
         except Exception as error:  # its errors have no common base but Exception
             raise BackendError(
-                f"{self.device} cannot run {graph.path} ({first_line(error)}): use device='CPU', or export it again"
+                f"{self.device} cannot run {path} ({first_line(error)}): use device='CPU', or export it again"
             ) from error
         check_providers(self._session.get_providers(), provider, first=True)
         super().__init__()

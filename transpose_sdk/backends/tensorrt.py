@@ -1,4 +1,4 @@
-"""TensorRT: an engine built on the device from the bundle's ONNX graph, and kept for this device, driver and version.
+"""TensorRT: an engine built on the device from an ONNX graph, and kept for this device, driver and version.
 
 Types come from the graph (strongly typed): FP16 with LayerNorm and softmax in FP32, or INT8 where the graph quantises.
 Works with TensorRT 10 (JetPack 6 and 7) and 11. Buffers and CUDA graphs are PyTorch's.
@@ -22,8 +22,9 @@ from torch import Tensor
 
 from transpose_sdk.backends.fixed_batches import FixedBatchBackend, FixedBatches
 from transpose_sdk.backends.half import cast_pixels, to_half
+from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.pytorch import find_torch_device
-from transpose_sdk.bundle import Bundle, Graph, file_digest
+from transpose_sdk.bundle import Bundle, file_digest
 from transpose_sdk.errors import BackendError, first_line
 
 GRAPHS = {"fp16": "onnx", "int8": "onnx_int8", "fp32": "onnx"}
@@ -39,7 +40,7 @@ class TensorRTBackend(FixedBatchBackend):
     """A bundle's ONNX graph, built by TensorRT.
 
     Args:
-        bundle: A pose bundle with an ONNX graph.
+        bundle: A pose bundle with an ONNX graph, or a checkpoint to make one from.
         device: "CUDA", or one of several such as "CUDA:1".
         precision: "fp16", "int8" or "fp32"; None takes fp16.
         batches: Batch sizes to build for.
@@ -48,6 +49,7 @@ class TensorRTBackend(FixedBatchBackend):
     Raises:
         BackendError: The device is not there, lacks the precision, or TensorRT cannot build the graph.
         BundleError: The bundle lacks the graph, or it is damaged.
+        MissingDependencyError: The graph has to be made, and what makes it is not installed.
     """
 
     name = "tensorrt"
@@ -68,9 +70,9 @@ class TensorRTBackend(FixedBatchBackend):
         if self.precision not in GRAPHS:
             raise BackendError(f"TensorRT has no precision {precision!r}: use {', '.join(GRAPHS)}")
         self.input_size = bundle.input_size
-        graph = bundle.graph(GRAPHS[self.precision])
+        path = onnx_graph(bundle, GRAPHS[self.precision])
         with torch.cuda.device(place):
-            self._engine = _Engine(bundle, graph, self.precision, place, tuple(sorted(batches)), cache)
+            self._engine = _Engine(bundle, path, self.precision, place, tuple(sorted(batches)), cache)
             self.has_attention = set(NAMES) <= set(self._engine.outputs)
             try:
                 fixed = FixedBatches(self._engine.run, batches, self.input_size, place)
@@ -87,7 +89,7 @@ class _Engine:
     def __init__(
         self,
         bundle: Bundle,
-        graph: Graph,
+        graph: Path,
         precision: str,
         device: torch.device,
         batches: tuple[int, ...],
@@ -97,12 +99,12 @@ class _Engine:
         self._runtime = trt.Runtime(self._logger)  # has to outlive the engine
         path = None
         if cache is not None:
-            key = engine_key(file_digest(graph.path), precision, batches, device)
+            key = engine_key(file_digest(graph), precision, batches, device)
             path = cache / f"{bundle.name}-{precision}-{key}.engine"
         engine = self._load(path)
         if engine is None:
             log.warning("building a TensorRT engine of %s %s, once; this takes minutes", bundle.name, precision)
-            plan = build(graph.path, precision, bundle.input_size, batches, self._logger)
+            plan = build(graph, precision, bundle.input_size, batches, self._logger)
             engine = self._runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 raise BackendError(f"TensorRT {trt.__version__} cannot read the engine it built: {self._logger.last}")
