@@ -75,6 +75,8 @@ def test_half_a_checkpoint_is_near_the_whole_one(tmp_path: Path) -> None:
         assert torch.equal(tensor, rounded), name
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
     assert sizes[1] < 0.65 * sizes[0]
+    larger = load_checkpoint(tmp_path / "half.safetensors", tiny(input_size=(128, 96)))
+    assert torch.equal(larger.pos_embedding, tiny(input_size=(128, 96)).pos_embedding)
 
 
 def test_metadata_must_be_plain_values(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transpose_sdk.bundle import write_bundle
 from transpose_sdk.detectors import PersonDetector
 from transpose_sdk.errors import CheckpointError
+from transpose_sdk.models.checkpoint import half_kernels
 from transpose_sdk.models.person_detector import PersonDetector as PersonNetwork
 from transpose_sdk.models.preprocessing import Preprocessing
 
@@ -85,7 +86,7 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
     with tempfile.TemporaryDirectory() as temporary:
         graph = Path(temporary) / _GRAPH
         ov.save_model(trace(network), graph, compress_to_fp16=True)
-        save_file(network.state_dict(), graph.with_name(_WEIGHTS))
+        save_file(half_kernels(network.state_dict()), graph.with_name(_WEIGHTS))
         detector = PersonDetector("person", graph, input_size=INPUT_SIZE, device="CPU", score_threshold=LOWEST_SCORE)
         scores = evaluate(detector, truth, images)
         detector.close()

@@ -42,8 +42,8 @@ def save_checkpoint(
         model: Network to write.
         path: File to write, by custom `.safetensors`.
         metadata: What JSON can hold, read back by `read_metadata`: training data, accuracy, epoch, ...
-        half: Whether kernels and matrices are written in float16, for half the size. Statistics, biases and the
-            position table stay as they are.
+        half: Whether kernels and matrices are written in float16, for half the size. Statistics, biases and a
+            learnable position table stay as they are; a sine table is left out.
 
     Raises:
         CheckpointError: The file cannot be written.
@@ -58,8 +58,9 @@ def save_checkpoint(
         raise InputError(f"the metadata for {path} cannot be written as JSON ({error}); give plain values") from error
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
-        rounded = {name for name, tensor in tensors.items() if tensor.dim() > 1 and name != "pos_embedding"}
-        tensors = {name: tensor.half() if name in rounded else tensor for name, tensor in tensors.items()}
+        tensors = half_kernels(tensors)
+        if model.variant.position == "sine":
+            tensors.pop("pos_embedding", None)  # made again when it is loaded
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +70,12 @@ def save_checkpoint(
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise CheckpointError(f"{path} cannot be written ({error}); choose a folder with space and rights") from error
+
+
+def half_kernels(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with kernels and matrices in float16, for half the size; all else stays as it is."""
+    rounded = {name for name, tensor in tensors.items() if tensor.dim() > 1 and name != "pos_embedding"}
+    return {name: tensor.half() if name in rounded else tensor for name, tensor in tensors.items()}
 
 
 def load_checkpoint(path: str | Path, model: TransPose | None = None) -> TransPose:
@@ -277,9 +284,14 @@ def _is_sine(table: Tensor, grid: tuple[int, int]) -> bool:
 
 
 def _fit_position(tensors: dict[str, Tensor], model: TransPose, variant: Variant | None) -> None:
-    """Bring the position table of another input size to the model's; `variant` is the file's, where it tells."""
+    """Bring the position table of another input size to the model's, or make the sine table that was left out.
+
+    `variant` is the file's, where it tells.
+    """
     wanted: Tensor | None = model.pos_embedding
     given = tensors.get("pos_embedding")
+    if given is None and variant is not None and variant.position == model.variant.position == "sine":
+        tensors["pos_embedding"] = sine_table(*model.grid, model.variant.d_model)
     if wanted is None or given is None or given.dim() != 3 or given.shape[1:] != wanted.shape[1:]:
         return  # the comparison of names and shapes tells
     cells, (height, width) = given.shape[0], model.grid
