@@ -199,15 +199,16 @@ class Tracker:
         areas = np.sqrt(tracks.sizes.prod(1)[:, None] * found[:, 2:].prod(1)[None])
         likeness = oks(keypoints, poses.keypoints, areas, poses.skeleton, tracks.scores > SCORE_FLOOR)
         similarity = np.float32(0.5) * (likeness + box_iou(expected, found))
-        nearby = box_iou(grown_boxes(expected, options.search), grown_boxes(found, options.search))
 
         confident = np.flatnonzero(~tracks.lost)
         rows, columns = _best_pairs(similarity[confident], options.similarity)
         track_of[columns] = confident[rows]
         rest = np.setdiff1d(np.arange(len(tracks)), track_of)
         free = np.flatnonzero(track_of < 0)
-        rows, columns = _best_pairs(nearby[np.ix_(rest, free)], options.lost_similarity)
-        track_of[free[columns]] = rest[rows]
+        if len(rest) and len(free):
+            nearby = box_iou(grown_boxes(expected[rest], options.search), grown_boxes(found[free], options.search))
+            rows, columns = _best_pairs(nearby, options.lost_similarity)
+            track_of[free[columns]] = rest[rows]
         return track_of
 
     def _carry_on(self, rows: NDArray[np.intp], poses: Poses, boxes: Float, box_scores: Float, time: float) -> Tracks:
