@@ -1,6 +1,6 @@
 """Time one crop in eager PyTorch, OpenVINO (FP32, FP16, INT8) and ONNX Runtime, side by side, and write a table.
 
-    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles tp_m tp_m16] [--rounds 40] [--out F.md]
+    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles tp_m16 ...] [--rounds 40] [--out F.md]
 
 Speed does not depend on the weights, so networks are timed with fresh weights, quantized as a whole; bundles are timed
 as they ship, with the layers in higher precision that the accuracy gate gave back. Every round times each runtime once,
@@ -27,6 +27,7 @@ import onnxruntime
 import openvino as ov
 import torch
 
+from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.bundle import Bundle, open_bundle
 from transpose_sdk.convert.figures import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
@@ -70,7 +71,7 @@ def shipped_bundle(bundle: Bundle, threads: int) -> Runs:
     model = load_checkpoint(bundle.graph("torch").path)
     paths = {name: bundle.graph(name).path for name in bundle.graphs}
     openvino = {name: path for name, path in paths.items() if name in ("fp16", "int8")}
-    onnx = {runtime: paths[name] for runtime, name in ((ORT_FP32, "onnx"), (ORT_INT8, "onnx_int8")) if name in paths}
+    onnx = {ORT_FP32: onnx_graph(bundle, "onnx")} | ({ORT_INT8: paths["onnx_int8"]} if "onnx_int8" in paths else {})
     return calls(model, openvino, onnx, threads)
 
 
@@ -184,7 +185,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=["tp_r_a4", "tp_m"], help="networks (default: %(default)s)")
     parser.add_argument(
-        "--bundles", nargs="*", default=["tp_m", "tp_m16"], help="names or folders (default: %(default)s)"
+        "--bundles",
+        nargs="*",
+        default=["tp_m16", "tp_m16_384x288"],
+        help="names or folders, with a checkpoint (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=40, help="timed calls of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")
