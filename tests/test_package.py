@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import transpose_sdk as tp
+from transpose_sdk.backends.choose import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "PyQt6", "nncf", "mediapipe", "tensorrt", "onnxruntime", "matplotlib", "pandas")
@@ -40,6 +42,17 @@ def test_every_name_is_there(name: str) -> None:
 def test_unknown_names_raise_attribute_error() -> None:
     with pytest.raises(AttributeError, match="PoseEstimater"):
         _ = tp.PoseEstimater
+
+
+def test_extras_that_messages_name_exist() -> None:
+    extras = set(re.findall(r'^    "([a-z-]+)": \[', (ROOT / "setup.py").read_text(), re.MULTILINE))
+    named = {extra for _, _, extra in RUNTIMES.values()}
+    for folder in ("transpose_sdk", "trainers", "apps", "tests", "docs"):
+        for file in (*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.md")):
+            text = file.read_text(encoding="utf-8")
+            named |= set(re.findall(r"transpose-sdk\[([a-z-]+)\]", text))
+            named |= set(re.findall(r'import_extra\([^,)]+, "([a-z-]+)"\)', text))
+    assert {"convert", "train", "viewer"} <= named <= extras
 
 
 def test_wheel_has_one_top_level_name(tmp_path: Path) -> None:

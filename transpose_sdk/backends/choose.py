@@ -29,7 +29,7 @@ from transpose_sdk.home import compiled_folder
 
 # Module and class of a runtime, and the extra that brings what it imports.
 RUNTIMES = {
-    "onnxruntime": ("onnxruntime", "OnnxRuntimeBackend", "onnxruntime"),
+    "onnxruntime": ("onnxruntime", "OnnxRuntimeBackend", "convert"),
     "torch": ("pytorch", "TorchBackend", "cuda"),
     "tensorrt": ("tensorrt", "TensorRTBackend", "tensorrt"),
 }
