@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,21 @@ def test_plain_iou_matching_follows_and_loses() -> None:
     assert walk(0.0, 6) == [1, 2]  # longer than half a second
 
 
+@dataclass(frozen=True)
+class Finds:
+    """A detector that always finds the same."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    name: str = "finds"
+
+    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.boxes, self.scores
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
     ("shift", "kept"),
     [
@@ -97,19 +113,10 @@ def test_plain_iou_matching_follows_and_loses() -> None:
 def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, kept: int) -> None:
     carried, found = np.float32([[100, 50, 60, 150]]), np.float32([[100 + shift, 50, 60, 150]])
 
-    class Finds:
-        name = "finds"
-
-        def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return found, np.float32([0.9])
-
-        def close(self) -> None:
-            pass
-
     tracker = Tracker(COCO17)
     nowhere = np.zeros((1, 17), np.float32)  # no joint is sure: the track keeps the box
     tracker.update(Poses(np.zeros((1, 17, 2), np.float32), nowhere, carried, np.float32([0.9]), COCO17), 0.0)
-    finder = BoxFinder(Finds(), Detection(), Tracking())
+    finder = BoxFinder(Finds(found, np.float32([0.9])), Detection(), Tracking())
     candidates = finder(np.zeros((300, 400, 3), np.uint8), 0.0, tracker.tracks)
     assert candidates.reason == "interval"
     assert len(candidates.boxes) == kept
@@ -119,16 +126,8 @@ def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, k
 
 @pytest.mark.parametrize(("joint_score", "lives"), [(0.3, False), (0.8, True)])
 def test_a_pose_that_drifted_off_its_person_ends_with_the_next_looks(joint_score: float, lives: bool) -> None:
-    class FindsNobody:
-        name = "nobody"
-
-        def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-
-        def close(self) -> None:
-            pass
-
-    tracker, finder = Tracker(COCO17), BoxFinder(FindsNobody(), Detection(), Tracking())
+    tracker, nobody = Tracker(COCO17), Finds(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    finder = BoxFinder(nobody, Detection(), Tracking())
     image, joints = np.zeros((300, 400, 3), np.uint8), joints_of((100.0, 50.0, 60.0, 150.0))[None]
     # What the network answers does not change; the detector found the person once, with .7.
     boxes, box_scores, looks = np.float32([[100, 50, 60, 150]]), np.float32([0.7]), 0

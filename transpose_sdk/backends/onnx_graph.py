@@ -30,9 +30,12 @@ def onnx_graph(bundle: Bundle, name: str) -> Path:
     if name != "onnx" or name in bundle.graphs or "torch" not in bundle.graphs:
         return bundle.graph(name).path
     checkpoint = bundle.graph("torch")
+    folder = compiled_folder("onnx") or Path(tempfile.mkdtemp(prefix="transpose-onnx-"))
+    path = folder / f"{bundle.name}-{checkpoint.sha256[checkpoint.path.name][:16]}.onnx"
+    if path.is_file():
+        return path  # without torch, which takes seconds to import
     try:
         import onnxscript  # noqa: F401 - which torch's exporter imports when it runs
-        import torch
 
         from transpose_sdk.convert.onnx import export_onnx
         from transpose_sdk.models import load_checkpoint
@@ -41,15 +44,11 @@ def onnx_graph(bundle: Bundle, name: str) -> Path:
             f"{bundle.name} has no ONNX graph, and what makes one of its checkpoint is not installed ({error}): "
             "pip install 'transpose-sdk[convert]'"
         ) from error
-    folder = compiled_folder("onnx") or Path(tempfile.mkdtemp(prefix="transpose-onnx-"))
-    digest = checkpoint.sha256[checkpoint.path.name]
-    path = folder / f"{bundle.name}-{digest[:16]}-torch{torch.__version__}.onnx"
-    if not path.is_file():
-        log.warning("making an ONNX graph of %s, once", bundle.name)
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            export_onnx(load_checkpoint(checkpoint.path), unfinished)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    log.warning("making an ONNX graph of %s, once", bundle.name)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        export_onnx(load_checkpoint(checkpoint.path), unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path
