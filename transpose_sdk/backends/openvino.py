@@ -39,7 +39,7 @@ class OpenVINOBackend:
             None takes the bundle's default.
         requests: Crops that the device works on at a time; None lets OpenVINO choose for the device, for the most
             people a second. 1 puts all cores on one crop. TP-M in bfloat16 on 2 cores (`transpose bench --model tp_m
-            --requests 1` and without): one person in 6.5 ms instead of 8.2, eight people in 51 ms instead of 32.
+            --requests 1` and without): one person in 5.7 ms instead of 8.1, eight people in 42 ms instead of 31.
         cache: Folder for compiled graphs; None compiles anew each time.
 
     Attributes:
