@@ -136,6 +136,15 @@ def test_people_outside_the_picture_do_no_harm(box: tuple[float, float, float, f
     assert drawn.shape == (480, 640, 3)
 
 
+def test_who_has_left_the_picture_leaves_no_label_at_its_edge() -> None:
+    half_out = person(-80, 60, 160, 360)
+    assert changed(half_out).any()
+    unsure = replace(half_out, scores=np.where(half_out.keypoints[..., 0] >= 0, 0.1, 0.9).astype(np.float32))
+    assert not changed(unsure).any(), "no joint of theirs lies in the picture"
+    nobody_sure = np.full((1, 17), 0.1, np.float32)
+    assert changed(replace(person(200, 60, 160, 360), scores=nobody_sure)).any(), "a box within the picture stays"
+
+
 @pytest.mark.parametrize("scene", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), [[1]]])
 def test_bad_scenes(scene: object) -> None:
     with pytest.raises(InputError, match="expected an"):

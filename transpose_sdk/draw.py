@@ -83,10 +83,13 @@ class PoseAnnotator:
             track_id = None if poses.track_ids is None else int(poses.track_ids[person])
             color = PLAIN_COLOR if track_id is None else TRACK_COLORS[track_id % len(TRACK_COLORS)]
             box = np.nan_to_num(poses.boxes[person])
+            keypoints, scores = poses.keypoints[person], poses.scores[person]
+            if _has_left(canvas, box, keypoints[scores >= self.min_score]):
+                continue
             width = self._line_width(canvas, box)
             if self.boxes:
                 _draw_box(canvas, box, color, max(1, round(0.4 * width)))
-            self._draw_skeleton(canvas, poses.keypoints[person], poses.scores[person], poses.skeleton, width)
+            self._draw_skeleton(canvas, keypoints, scores, poses.skeleton, width)
             if self.labels:
                 score = f"{poses.person_scores[person]:.2f}"
                 texts = (score, score) if track_id is None else (f"#{track_id} {score}", f"#{track_id}")
@@ -154,6 +157,13 @@ def _part(name: str) -> str:
     parts = {"arm": ("elbow", "wrist", "hand"), "leg": ("knee", "ankle", "foot", "toe", "heel")}
     parts["head"] = ("nose", "eye", "ear", "head", "upper_neck")
     return next((part for part, words in parts.items() if any(word in name for word in words)), "trunk")
+
+
+def _has_left(canvas: NDArray[np.uint8], box: NDArray[np.float32], keypoints: NDArray[np.float32]) -> bool:
+    """Whether a box reaches out of the picture and no keypoint, of (n, 2), lies in it: there is nobody to see."""
+    size = np.array(canvas.shape[1::-1], np.float32)
+    whole = (box[:2] >= 0).all() and (box[:2] + box[2:] <= size).all()
+    return not whole and not ((keypoints >= 0) & (keypoints < size)).all(axis=1).any()
 
 
 def _corners(canvas: NDArray[np.uint8], box: NDArray[np.float32]) -> tuple[int, int, int, int]:
