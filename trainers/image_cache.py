@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import DataError
+from transpose_sdk.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -162,9 +163,8 @@ def _is_current(index: Path, folder: Path, file_names: Sequence[str]) -> bool:
 
 def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Path) -> None:
     shapes: list[tuple[int, int]] = []
-    partial = pixels.with_suffix(f".{os.getpid()}.partial")  # two runs may fill the same cache at the same time
-    try:
-        with partial.open("wb") as file, ThreadPoolExecutor(2) as pool:
+    with whole_file(pixels) as unfinished:  # two runs may fill the same cache at the same time
+        with unfinished.open("wb") as file, ThreadPoolExecutor(2) as pool:
             for start in range(0, len(file_names), CHUNK):
                 for image in pool.map(lambda name: decode_image(folder / name), file_names[start : start + CHUNK]):
                     shapes.append((image.shape[0], image.shape[1]))
@@ -174,9 +174,6 @@ def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Pa
                     raise _NoRoomError(f"decoded images would take {needed / 1e9:.0f} GB more in {pixels.parent}")
         _check_any(shapes, folder)
         index.unlink(missing_ok=True)
-        partial.replace(pixels)
-    finally:
-        partial.unlink(missing_ok=True)
     index.write_text(json.dumps(shapes))  # last: an index is there only if the pixels are
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from transpose_sdk.errors import CheckpointError
+from transpose_sdk.whole_file import whole_file
 
 
 class AveragedWeights:
@@ -39,9 +40,8 @@ class AveragedWeights:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a state, never leaving half a file under `path`."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with whole_file(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -25,12 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from transpose_sdk.detectors.cells import decode_cells
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
-from transpose_sdk.detectors.nms import non_maximum_suppression
+from transpose_sdk.detectors.person import decode_person
 from transpose_sdk.errors import CheckpointError
 from transpose_sdk.models.person_detector import PersonDetector
 from transpose_sdk.models.preprocessing import Preprocessing
+from transpose_sdk.whole_file import whole_file
 
 from .config import DetectorConfig
 from .data import TrainingSet, prefetch
@@ -137,8 +137,8 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        with whole_file(path) as unfinished:
+            torch.save(state, unfinished)
 
     def resume(self, path: Path) -> None:
         """Continue where a checkpoint was written.
@@ -254,9 +254,8 @@ def finder(model: PersonDetector, size: tuple[int, int] = INPUT_SIZE, score_thre
         scale, x, y = letterbox.fit(image)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             maps = model(network_input(letterbox.canvas))
-        scores, distances = maps.logits.sigmoid()[0].numpy(), maps.distances[0].contiguous().numpy()
-        boxes, scores = decode_cells(scores, distances, *size, score_threshold)
-        keep = non_maximum_suppression(boxes, scores)
-        return to_image(boxes[keep], scale, x, y, image.shape[:2]), scores[keep]
+        scores, distances = maps.logits.sigmoid().numpy(), maps.distances.contiguous().numpy()
+        boxes, scores = decode_person([scores, distances], size, score_threshold)
+        return to_image(boxes, scale, x, y, image.shape[:2]), scores
 
     return find

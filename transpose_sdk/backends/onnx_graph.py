@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from pathlib import Path
 
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import MissingDependencyError
 from transpose_sdk.home import compiled_folder
+from transpose_sdk.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +45,6 @@ def onnx_graph(bundle: Bundle, name: str) -> Path:
             "pip install 'transpose-sdk[convert]'"
         ) from error
     log.warning("making an ONNX graph of %s, once", bundle.name)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as unfinished:
         export_onnx(load_checkpoint(checkpoint.path), unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.pytorch import find_torch_device
 from transpose_sdk.bundle import Bundle, file_digest
 from transpose_sdk.errors import BackendError, first_line
+from transpose_sdk.whole_file import whole_file
 
 GRAPHS = {"fp16": "onnx", "int8": "onnx_int8", "fp32": "onnx"}
 SIZES = (1, 2, 4, 8)  # each costs building time, some seconds to a minute
@@ -238,10 +238,8 @@ def _store(path: Path | None, plan: bytes) -> None:
     """Keep an engine for the next time; one that cannot be kept is only built again."""
     if path is None:
         return
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_bytes(plan)
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            unfinished.write_bytes(plan)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         log.warning("cannot keep the TensorRT engine in %s (%s)", path.parent, error)

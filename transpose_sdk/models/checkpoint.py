@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.models.variant import Variant
 from transpose_sdk.models.zoo import VARIANTS, build_model
 from transpose_sdk.skeletons import SKELETONS, Skeleton
+from transpose_sdk.whole_file import whole_file
 
 _FORMAT = "transpose-sdk/checkpoint/1"
 _SHOWN_NAMES = 5
@@ -61,14 +61,11 @@ def save_checkpoint(
         tensors = half_kernels(tensors)
         if model.variant.position == "sine":
             tensors.pop("pos_embedding", None)  # made again when it is loaded
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={"transpose_sdk": header})
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            save_file(tensors, unfinished, metadata={"transpose_sdk": header})
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise CheckpointError(f"{path} cannot be written ({error}); choose a folder with space and rights") from error
 
 
