@@ -99,6 +99,13 @@ def test_weights_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name, value in mean.items():
         expected = 0.25 * one.state_dict()[name] + 0.75 * other.state_dict()[name]
         torch.testing.assert_close(value.float(), expected.float())
+    larger = create_model("tp_m", **{**tiny, "input_size": (96, 64)})
+    save_checkpoint(larger, tmp_path / "larger.safetensors")
+    sizes = {
+        network.input_size
+        for network in average_weights.load([tmp_path / "one.safetensors", tmp_path / "larger.safetensors"])
+    }
+    assert sizes == {(64, 48)}, "that of the first"
     wider = create_model("tp_m", **{**tiny, "ffn": 64})
     with pytest.raises(InputError, match="differ in variant"):
         average_weights.average([one, wider], [1, 1])
