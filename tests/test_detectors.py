@@ -16,7 +16,7 @@ from transpose_sdk.bundle import ASSETS
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.detectors.cells import STRIDES, decode_cells
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
-from transpose_sdk.detectors.nms import non_maximum_suppression
+from transpose_sdk.detectors.nms import non_maximum_suppression, vote
 from transpose_sdk.errors import DetectorError, InputError, TransposeError
 
 NETWORKS = ["yolox_nano.onnx", "rtmdet_nano.onnx", "blazepose_detection.tflite"]
@@ -68,6 +68,18 @@ def _iou(a: NDArray[np.float32], b: tuple[float, float, float, float]) -> float:
 def test_suppression(boxes: list[list[float]], scores: list[float], kept: list[int]) -> None:
     result = non_maximum_suppression(np.float32(boxes).reshape(-1, 4), np.float32(scores))
     assert result.tolist() == kept
+
+
+def test_boxes_that_overlap_well_move_the_one_that_stays() -> None:
+    boxes = np.float32([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 4], [30, 0, 40, 10]])
+    scores = np.float32([0.9, 0.6, 0.8, 0.5])
+    kept = non_maximum_suppression(boxes, scores)
+    assert kept.tolist() == [0, 2, 3]
+    overlap = 9 / 11
+    shift = 0.6 * overlap / (0.9 + 0.6 * overlap)
+    expected = [[shift, 0, 10 + shift, 10], [0, 0, 10, 4], [30, 0, 40, 10]]
+    np.testing.assert_allclose(vote(boxes, scores, kept, 0.65), expected, rtol=1e-6)
+    assert vote(boxes[:0], scores[:0], kept[:0], 0.65).shape == (0, 4)
 
 
 @pytest.mark.parametrize("centered", [False, True])

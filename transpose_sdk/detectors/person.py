@@ -13,15 +13,17 @@ from ..crops import check_image
 from ..errors import DetectorError
 from .cells import STRIDES, decode_cells
 from .graph import GraphDetector, Recipe, compile_graph, output_shapes, read_graph, take_images
-from .nms import non_maximum_suppression
+from .nms import non_maximum_suppression, vote
 from .protocol import Detections
+
+VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's lies
 
 
 def decode_person(outputs: list[NDArray[Any]], size: tuple[int, int], threshold: float) -> Detections:
     """Scores (1, A) and distances (1, A, 4) of all cells to boxes."""
     boxes, scores = decode_cells(outputs[0][0], outputs[1][0], size[0], size[1], threshold)
-    keep = non_maximum_suppression(boxes, scores)
-    return boxes[keep], scores[keep]
+    kept = non_maximum_suppression(boxes, scores)
+    return vote(boxes, scores, kept, VOTERS), scores[kept]
 
 
 class PersonDetector:
