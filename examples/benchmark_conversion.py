@@ -1,6 +1,6 @@
 """Time one crop in eager PyTorch, OpenVINO (FP32, FP16, INT8) and ONNX Runtime, side by side, and write a table.
 
-    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles tp_m16 ...] [--rounds 40] [--out F.md]
+    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles NAME ...] [--rounds 40] [--out F.md]
 
 Speed does not depend on the weights, so networks are timed with fresh weights, quantized as a whole; bundles are timed
 as they ship, with the layers in higher precision that the accuracy gate gave back. Every round times each runtime once,
@@ -31,7 +31,8 @@ from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.bundle import Bundle, open_bundle
 from transpose_sdk.convert.figures import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
-from transpose_sdk.models import TransPose, create_model, load_checkpoint
+from transpose_sdk.models import TransPose, Variant, create_model, load_checkpoint
+from transpose_sdk.models.zoo import build_model
 
 EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 graph"
 INT8, INT8_FP32 = "OpenVINO INT8", "OpenVINO INT8, rest in FP32"
@@ -67,12 +68,14 @@ def quantized_network(model: TransPose, folder: Path, threads: int) -> Runs:
 
 
 def shipped_bundle(bundle: Bundle, threads: int) -> Runs:
-    """Calls of a bundle's own graphs; see `calls`."""
-    model = load_checkpoint(bundle.graph("torch").path)
+    """Calls of a bundle's own graphs; see `calls`. Without a checkpoint PyTorch gets fresh weights, ONNX no turn."""
     paths = {name: bundle.graph(name).path for name in bundle.graphs}
     openvino = {name: path for name, path in paths.items() if name in ("fp16", "int8")}
-    onnx = {ORT_FP32: onnx_graph(bundle, "onnx")} | ({ORT_INT8: paths["onnx_int8"]} if "onnx_int8" in paths else {})
-    return calls(model, openvino, onnx, threads)
+    onnx = {name: paths[graph] for name, graph in ((ORT_FP32, "onnx"), (ORT_INT8, "onnx_int8")) if graph in paths}
+    if "torch" not in paths:
+        model = build_model(Variant.from_dict(bundle.description["network"])).eval()
+        return calls(model, openvino, onnx, threads)
+    return calls(load_checkpoint(paths["torch"]), openvino, {ORT_FP32: onnx_graph(bundle, "onnx")} | onnx, threads)
 
 
 def calls(model: TransPose, openvino: dict[str, Path], onnx: dict[str, Path], threads: int) -> Runs:
@@ -187,8 +190,8 @@ def main() -> None:
     parser.add_argument(
         "--bundles",
         nargs="*",
-        default=["tp_m16", "tp_m16_384x288"],
-        help="names or folders, with a checkpoint (default: %(default)s)",
+        default=["tp_m16_256x192", "tp_m16_320x240", "tp_m16_384x288"],
+        help="names or folders (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=40, help="timed calls of each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: %(default)s)")

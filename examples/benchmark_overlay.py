@@ -1,6 +1,6 @@
 """Time pose estimation with and without the attention overlay of one joint, in turn within one run.
 
-    python examples/benchmark_overlay.py clip.mp4 [--bundle tp_m] [--precisions fp16 int8] [--frames 100] [--rounds 7]
+    python examples/benchmark_overlay.py clip.mp4 [--bundle NAME] [--precisions fp16 int8] [--frames 100] [--rounds 7]
 
 Twice: as `transpose run` does it, streams that decode, track and draw while the next frames are inferred, each side in
 turn for some rounds; and one frame after another on one thread, frame by frame in turn, where the drawing has to wait
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.draw import PoseAnnotator
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.sources import open_source
@@ -108,7 +109,7 @@ def main() -> None:
     """Compare each precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
-    parser.add_argument("--bundle", default="tp_m")
+    parser.add_argument("--bundle", default=DEFAULT_MODEL)
     parser.add_argument("--device", default="CPU")
     parser.add_argument("--detector", default="person")
     parser.add_argument("--precisions", nargs="+", default=["fp16"])

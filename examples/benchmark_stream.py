@@ -26,6 +26,7 @@ from benchmark_decoding import plain_decode_dark
 from numpy.typing import NDArray
 
 from transpose_sdk.bench import Figure, Stopwatch, WatchedEstimator, Work, record_work, stream_round, table
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.crops import boxes_to_centers_scales, crop_affines, heatmap_to_image, warp_crops
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.estimator import PoseEstimator
@@ -88,7 +89,7 @@ def main() -> None:
     """Print the figures of each clip: the median round, and the range."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+")
-    parser.add_argument("--model", default="tp_m16")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--precision")
     parser.add_argument("--detector", default="person")
     parser.add_argument("--device", default="AUTO")

@@ -1,6 +1,6 @@
 """Compare the attention of a bundle's graph with that of another, joint by joint, on real people.
 
-    python examples/compare_attention.py --bundle tp_m --precision int8 --reference fp32 --coco val.json --images val
+    python examples/compare_attention.py --bundle NAME --precision int8 --reference fp32 --coco val.json --images val
 
 Of every joint the dependency area at the reference's location is taken from both graphs, so that a joint that another
 precision puts elsewhere does not count as other attention. The report on stdout is the mean correlation a joint.
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from transpose_sdk.attention import attention_areas
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
 
@@ -25,7 +26,7 @@ from transpose_sdk.estimator import PoseEstimator
 def main() -> None:
     """Correlate and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="tp_m")
+    parser.add_argument("--bundle", default=DEFAULT_MODEL)
     parser.add_argument("--precision", default="int8")
     parser.add_argument("--reference", default="fp32")
     parser.add_argument("--device", default="CPU")

@@ -1,6 +1,6 @@
 """Fit a bundle's occlusion hint (`transpose_sdk.signals`) on training data and measure it on data it has not seen.
 
-    python examples/fit_occlusion_hint.py --bundle tp_m --train data/train.json --train-images data/train \
+    python examples/fit_occlusion_hint.py --bundle NAME --train data/train.json --train-images data/train \
         --val data/val.json --val-images data/val --write
 
 A joint counts as hidden where a human marked it with visibility 1, as seen with 2; joints without a label don't count.
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk import signals
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.bundle import DEFAULT_MODEL, Bundle
 from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
 
@@ -115,7 +115,7 @@ def keep(bundle: Bundle, rule: dict[str, Any]) -> None:
 def main() -> None:
     """Fit, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="tp_m")
+    parser.add_argument("--bundle", default=DEFAULT_MODEL)
     parser.add_argument("--device", default="CPU")
     for name in ("train", "train-images", "val", "val-images"):
         parser.add_argument(f"--{name}", type=Path, required=True)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import transpose_sdk as tp
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.media.sources import open_source
 
 FPS = 30.0
@@ -96,7 +97,7 @@ def main() -> None:
     """One run for each number of people, or a soak."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip")
-    parser.add_argument("--model", default="tp_m16")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--detector", default="person")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 3, 10])

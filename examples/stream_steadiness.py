@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, filtfilt
 
 import transpose_sdk as tp
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.poses import Poses
 from transpose_sdk.smoothing import OneEuro, PoseSmoother
@@ -123,7 +124,7 @@ def main() -> None:
     """Print a table for each clip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+")
-    parser.add_argument("--model", default="tp_m16")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--detector", default="person")
     parser.add_argument("--frames", type=int, help="of each clip")
     parser.add_argument("--min-cutoff", type=float, nargs="+", default=[0.5, 1.0, 1.5, 2.0])

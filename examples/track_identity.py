@@ -27,6 +27,7 @@ from scipy.optimize import linear_sum_assignment
 
 import transpose_sdk as tp
 from transpose_sdk.boxes import box_iou
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import Detection
 from transpose_sdk.tracking import Tracker, Tracking
@@ -169,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip")
     parser.add_argument("--people", type=Path, default=PEOPLE)
-    parser.add_argument("--model", default="tp_m16")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--device", default="CPU")
     parser.add_argument("--detector", nargs="+", default=["person"], help="names or files")
     parser.add_argument("--stop", type=int, help="only so many frames of the annotated ones")

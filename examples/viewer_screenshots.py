@@ -24,6 +24,7 @@ from PyQt6.QtWidgets import QApplication, QWidget
 
 from transpose_sdk.apps.viewer.dialogs import HelpSheet
 from transpose_sdk.apps.viewer.window import MainWindow
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.errors import SinkError, SourceError
 
 PATIENCE = 120.0  # seconds for a network to compile and a frame to come
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--joint", default="left_wrist")
     parser.add_argument("--frame", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=20.0, help="of playing before, which fill the plots")
-    parser.add_argument("--model", default="tp_m16")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--detector", default="person")
     parser.add_argument("--all", action="store_true", help="also the start page, settings, shortcuts and an error")
     args = parser.parse_args()

@@ -28,6 +28,7 @@ from PyQt6.QtCore import QSettings, QTimer
 from PyQt6.QtWidgets import QApplication
 
 from transpose_sdk.apps.viewer.window import MainWindow
+from transpose_sdk.bundle import DEFAULT_MODEL
 
 DEED_SECONDS = 3.0
 SEEK_TO = 20
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=60.0, help="seconds that don't count (default: 60)")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two samples (default: 10)")
     parser.add_argument("--joint", default="left_wrist")
-    parser.add_argument("--model", default="tp_m16")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--detector", default="person")
     args = parser.parse_args()
     app = QApplication(sys.argv[:1])

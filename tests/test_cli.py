@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.cli import progress
 from transpose_sdk.cli.main import COMMANDS, main
 from transpose_sdk.cli.progress import Progress
@@ -37,7 +38,7 @@ def clip(tmp_path: Path) -> Path:
     """Twelve frames of a drawn person who fills them, 144x192 px at 10 fps."""
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (144, 192))
-    probe = np.load(ROOT / "transpose_sdk" / "assets" / "tp_m.tpose" / "probe.npz")
+    probe = np.load(ROOT / "transpose_sdk" / "assets" / f"{DEFAULT_MODEL}.tpose" / "probe.npz")
     for _ in range(12):
         writer.write(cv2.resize(probe["crops"][0], (144, 192)))
     writer.release()
@@ -161,7 +162,7 @@ def test_run_writes_every_output(clip: Path, capfd: pytest.CaptureFixture[str]) 
     document = json.loads((out / "poses.json").read_text())
     assert document["schema"] == "transpose-sdk/poses/1"
     assert document["source"]["name"] == str(clip)
-    assert document["model"]["name"] == "tp_m16"
+    assert document["model"]["name"] == DEFAULT_MODEL
     indices = [entry["index"] for entry in document["frames"]]
     assert indices == [2, 4, 6, 8]
     assert [entry["time"] for entry in document["frames"]] == pytest.approx([0.2, 0.4, 0.6, 0.8])

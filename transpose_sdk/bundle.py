@@ -22,6 +22,7 @@ from transpose_sdk.skeletons import Skeleton
 SCHEMA = 1
 ASSETS = Path(__file__).parent / "assets"
 SUFFIX = ".tpose"
+DEFAULT_MODEL = "tp_m16_320x240"  # the pose bundle that is taken where none is named
 ATTACHMENTS = ("probe",)  # entries of bundle.json, beside the graphs, that have a file
 
 
@@ -96,7 +97,9 @@ class Bundle:
         """
         if name not in self.graphs:
             offered = ", ".join(self.graphs) or "none"
-            raise BundleError(f"{self.folder.name} has no graph {name!r}: it offers {offered}")
+            raise BundleError(
+                f"{self.folder.name} has no graph {name!r}: it offers {offered} (`transpose models list`)"
+            )
         graph = self.graphs[name]
         graph.verify()
         return graph
@@ -121,7 +124,7 @@ def open_bundle(spec: str | Path, kind: str) -> Bundle:
     """Open a bundle by path, or a shipped or imported one by name.
 
     Args:
-        spec: A folder, or a name such as "tp_m" of a bundle that comes with the package or was imported.
+        spec: A folder, or a name such as "person" of a bundle that comes with the package or was imported.
         kind: "pose" or "detector", what it has to be.
 
     Raises:

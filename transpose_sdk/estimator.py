@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from transpose_sdk import decoding
 from transpose_sdk.attention import DependencyArea, affected_area, dependency_area
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundle import Bundle, open_bundle
+from transpose_sdk.bundle import DEFAULT_MODEL, Bundle, open_bundle
 from transpose_sdk.closing import Closing
 from transpose_sdk.crops import check_boxes, check_image
 from transpose_sdk.detectors import Detector, open_detector
@@ -22,7 +22,6 @@ from transpose_sdk.poses import Poses
 from transpose_sdk.posing import PosesInFlight, TopDown
 from transpose_sdk.topdown import without_duplicates
 
-DEFAULT_MODEL = "tp_m16"
 AREAS: dict[str, Callable[..., DependencyArea]] = {"dependency": dependency_area, "affected": affected_area}
 
 

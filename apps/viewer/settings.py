@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transpose_sdk.attention import Threshold
+from transpose_sdk.bundle import DEFAULT_MODEL
 from transpose_sdk.errors import InputError
-from transpose_sdk.estimator import DEFAULT_MODEL
 from transpose_sdk.overlay import DEFAULT_THRESHOLD
 from transpose_sdk.smoothing import OneEuro
 from transpose_sdk.stream import Detection

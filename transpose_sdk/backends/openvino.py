@@ -38,8 +38,8 @@ class OpenVINOBackend:
         precision: A graph of the bundle, "fp16" or "int8"; or "fp32": the fp16 graph's weights, calculated in FP32.
             None takes the bundle's default.
         requests: Crops that the device works on at a time; None lets OpenVINO choose for the device, for the most
-            people a second. 1 puts all cores on one crop. TP-M in bfloat16 on 2 cores (`transpose bench --model tp_m
-            --requests 1` and without): one person in 5.7 ms instead of 8.1, eight people in 42 ms instead of 31.
+            people a second. 1 puts all cores on one crop. TP-M16 in bfloat16 on 2 cores (`transpose bench --requests
+            1` and without): one person in 8.2 ms instead of 13.0, eight people in 64 ms instead of 54.
         cache: Folder for compiled graphs; None compiles anew each time.
 
     Attributes:

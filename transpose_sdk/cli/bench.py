@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from transpose_sdk.bundle import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from transpose_sdk.bench import WatchedEstimator
     from transpose_sdk.media.frames import Source
@@ -17,7 +19,7 @@ SCHEMA = "transpose-sdk/bench/1"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose bench`."""
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="video or folder of images (default: drawn people)")
-    parser.add_argument("--model", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, ... (default: AUTO)")
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")

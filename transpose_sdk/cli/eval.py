@@ -6,12 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from transpose_sdk.bundle import DEFAULT_MODEL
+
 WORST = 12  # cases on a page, unless told otherwise
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose eval`."""
-    parser.add_argument("--bundle", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
+    parser.add_argument("--bundle", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     people = parser.add_mutually_exclusive_group(required=True)
     people.add_argument("--coco", type=Path, metavar="ANN.json", help="COCO keypoint annotations: average precision")
     people.add_argument(

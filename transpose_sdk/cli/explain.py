@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transpose_sdk.bundle import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose explain`."""
     parser.add_argument("image", metavar="IMAGE", help="image, or a video for its first frame")
     network = parser.add_mutually_exclusive_group()
-    network.add_argument("--model", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
+    network.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     network.add_argument("--checkpoint", type=Path, help=".safetensors or .pth instead; needs torch")
     parser.add_argument("--device", default="AUTO", help="of a bundle: AUTO, CPU, GPU, NPU, ... (default: AUTO)")
     parser.add_argument("--precision", help="of a bundle: fp32, fp16 or int8 (default: its best for the device)")

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transpose_sdk.bundle import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from transpose_sdk.draw import PoseAnnotator
     from transpose_sdk.estimator import PoseEstimator
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose run`."""
     parser.add_argument("source", metavar="SOURCE", help="video, image, folder, quoted glob, camera index, or URL")
     model = parser.add_argument_group("network")
-    model.add_argument("--model", default="tp_m16", help="shipped network or a bundle's path (default: tp_m16)")
+    model.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     model.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")
     model.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
     model.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
