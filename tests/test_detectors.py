@@ -80,6 +80,8 @@ def test_boxes_that_overlap_well_move_the_one_that_stays() -> None:
     expected = [[shift, 0, 10 + shift, 10], [0, 0, 10, 4], [30, 0, 40, 10]]
     np.testing.assert_allclose(vote(boxes, scores, kept, 0.65), expected, rtol=1e-6)
     assert vote(boxes[:0], scores[:0], kept[:0], 0.65).shape == (0, 4)
+    flat = np.float32([[5, 5, 5, 9]])
+    np.testing.assert_array_equal(vote(flat, scores[:1], kept[:1], 0.65), flat)
 
 
 @pytest.mark.parametrize("centered", [False, True])

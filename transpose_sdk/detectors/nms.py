@@ -72,5 +72,6 @@ def vote(boxes: Float, scores: Float, kept: NDArray[np.int64], threshold: float)
                 weight = np.float32(scores[i] * overlap)
                 voted[n] += weight * boxes[i]
                 total += weight
-        voted[n] /= total
+        # Without area or score nobody has a say, not even the box itself.
+        voted[n] = voted[n] / total if total > 0 else boxes[kept[n]]
     return voted
