@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from transpose_sdk import doctor
-from transpose_sdk.bundle import file_digest, open_bundle
+from transpose_sdk.backends.choose import open_backend
+from transpose_sdk.bundle import ASSETS, file_digest, kind_of, named_folders, open_bundle
 from transpose_sdk.cli.main import main
-from transpose_sdk.probe import Probe
+from transpose_sdk.probe import Probe, check
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,16 @@ def test_a_sound_bundle(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -
         assert float(row[-1]) > 0  # ms per crop of eight
     assert "default: CPU fp16, answers as in FP32" in text
     assert "openvino 20" in text
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("name", [folder.stem for folder in named_folders(ASSETS) if kind_of(folder) == "pose"])
+def test_what_ships_gives_the_networks_answers_on_this_processor(name: str, precision: str) -> None:
+    bundle = open_bundle(name, "pose")
+    with closing(open_backend(bundle, "CPU", precision)) as backend:
+        report = check(backend, Probe.load(bundle))
+    assert report.joints >= 30
+    assert not report.failures
 
 
 def test_a_bundle_with_other_answers_is_refused(
