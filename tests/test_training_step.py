@@ -155,7 +155,18 @@ def test_dry_run_tells_the_plan_and_writes_no_run(data: Path, tmp_path: Path, ca
 
 def test_dry_run_stops_at_what_would_stop_the_run(data: Path) -> None:
     with pytest.raises(DataError, match="12 persons an epoch do not fill one batch of 13"):
-        plan(Recipe.from_dict({**DRAWN, "batch_size": 13}), data, workers=0)
+        list(plan(Recipe.from_dict({**DRAWN, "batch_size": 13}), data, workers=0))
+
+
+def test_the_plan_is_told_before_its_two_steps(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("trainers.plan._two_steps", killed)
+    told = []
+    with pytest.raises(MemoryError):
+        told += plan(Recipe.from_dict(DRAWN), data, workers=0)
+    assert [line.partition(":")[0] for line in told][-2:] == ["network", "schedule"]
 
 
 def test_out_or_dry_run_is_needed(capsys: Any) -> None:

@@ -35,8 +35,10 @@ def plan(
     device: str = "cpu",
     workers: int = 1,
     cache: Path | None = None,
-) -> str:
+) -> Iterator[str]:
     """Check the data of a recipe, and try two steps. Only the cache of decoded images is written, for the run to come.
+
+    Each line comes as soon as it is known: a system that kills the two steps for their memory leaves the others.
 
     Args:
         recipe: Numbers of the run.
@@ -46,8 +48,8 @@ def plan(
         workers: Processes that cut batches.
         cache: Where decoded images are kept; by default `data / "cache"`.
 
-    Returns:
-        The plan in lines of text.
+    Yields:
+        The plan, line by line.
 
     Raises:
         TransposeError: What would stop the run within its first two steps.
@@ -60,23 +62,24 @@ def plan(
     with tempfile.TemporaryDirectory() as temporary:
         run = start_run(recipe, Path(temporary), init, torch.device(device), len(skeleton))
         steps = len(EpochBatches(persons, images, skeleton, recipe, 0))
+        yield from _data_lines(recipe, persons, images, missing, benchmark)
+        yield from _network_lines(run)
+        yield (
+            f"schedule: {recipe.epochs} epochs of {steps} steps of {recipe.batch_size} persons; {recipe.optimizer}, "
+            f"learning rate {recipe.lr:g} to {recipe.lr_end:g} by {recipe.schedule}, {recipe.warmup_steps} steps "
+            f"of warm-up; gradient clipped at {recipe.clip_norm or 'nothing'}, averaged with {recipe.ema or 'nothing'}"
+        )
         first, second = _two_steps(run, EpochBatches(persons, images, skeleton, recipe, 0), workers)
-    lines = [
-        *_data_lines(recipe, persons, images, missing, benchmark),
-        *_network_lines(run),
-        f"schedule: {recipe.epochs} epochs of {steps} steps of {recipe.batch_size} persons; {recipe.optimizer}, "
-        f"learning rate {recipe.lr:g} to {recipe.lr_end:g} by {recipe.schedule}, {recipe.warmup_steps} steps "
-        f"of warm-up; gradient clipped at {recipe.clip_norm or 'nothing'}, averaged with {recipe.ema or 'nothing'}",
-        f"memory: {_memory(run.device)}",
+    yield f"memory: {_memory(run.device)}"
+    yield (
         f"time: the first step took {first:.2f} s, the second {second:.2f} s; at that rate "
-        f"{timedelta(seconds=round(second * steps * recipe.epochs))} in all, without evaluation",
-    ]
-    return "\n".join(lines) + "\n"
+        f"{timedelta(seconds=round(second * steps * recipe.epochs))} in all, without evaluation"
+    )
 
 
 def plan_recipe(
     name: str | Path, replaced: list[str], *, device: str | None = None, threads: int | None = None, **options: Any
-) -> str:
+) -> Iterator[str]:
     """`transpose train --dry-run`; arguments as of `trainers.loop.train_recipe`."""
     recipe, place = chosen(name, replaced, device, threads)
     return plan(recipe, device=place, **options)

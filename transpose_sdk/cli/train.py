@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
     options = {"device": args.device, "threads": args.threads, "data": args.data, "init": args.init}
     options |= {"workers": args.workers, "cache": args.cache}
     if args.dry_run:
-        sys.stdout.write(trainers_module("plan").plan_recipe(args.recipe, args.set, **options))
+        for line in trainers_module("plan").plan_recipe(args.recipe, args.set, **options):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
     else:
         options |= {"folder": args.out, "tensorboard": args.tensorboard}
         trainers_module("loop").train_recipe(args.recipe, args.set, **options)
