@@ -13,7 +13,7 @@ from blob_people import BlobDetector, picture, write_blob_bundle
 
 from transpose_sdk import bench
 from transpose_sdk.bench_clip import PEOPLE, KnownPeople, drawn_clip
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundle import ASSETS, DEFAULT_MODEL
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import InputError
 from transpose_sdk.media.frames import Source
@@ -123,7 +123,7 @@ def test_drawn_people_stand_in_their_boxes() -> None:
 
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not (Path(bench.__file__).parent / "assets" / f"{DEFAULT_MODEL}.tpose").exists():
+    if not (ASSETS / f"{DEFAULT_MODEL}.tpose").exists():
         pytest.skip("no bundle in transpose_sdk/assets")
     path = tmp_path / "bench.json"
     assert main(["bench", "--frames", "4", "--rounds", "2", "--requests", "2", "--json", str(path)]) == 0

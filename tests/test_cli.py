@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundle import ASSETS, DEFAULT_MODEL
 from transpose_sdk.cli import progress
 from transpose_sdk.cli.main import COMMANDS, main
 from transpose_sdk.cli.progress import Progress
@@ -29,7 +29,7 @@ COMMAND = [sys.executable, "-c", "import sys; from transpose_sdk.cli.main import
 @pytest.fixture
 def shipped() -> None:
     """The shipped weights, made by training; a fresh checkout before the first export has none."""
-    if not any((ROOT / "transpose_sdk" / "assets").glob("*.tpose")):
+    if not any(ASSETS.glob("*.tpose")):
         pytest.skip("no bundle in transpose_sdk/assets")
 
 
@@ -38,7 +38,7 @@ def clip(tmp_path: Path) -> Path:
     """Twelve frames of a drawn person who fills them, 144x192 px at 10 fps."""
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (144, 192))
-    probe = np.load(ROOT / "transpose_sdk" / "assets" / f"{DEFAULT_MODEL}.tpose" / "probe.npz")
+    probe = np.load(ASSETS / f"{DEFAULT_MODEL}.tpose" / "probe.npz")
     for _ in range(12):
         writer.write(cv2.resize(probe["crops"][0], (144, 192)))
     writer.release()

@@ -61,7 +61,8 @@ def plan(
     missing = [name for name in persons.file_names if not (folder / name).is_file()]
     with tempfile.TemporaryDirectory() as temporary:
         run = start_run(recipe, Path(temporary), init, torch.device(device), len(skeleton))
-        steps = len(EpochBatches(persons, images, skeleton, recipe, 0))
+        batches = EpochBatches(persons, images, skeleton, recipe, 0)
+        steps = len(batches)
         yield from _data_lines(recipe, persons, images, missing, benchmark)
         yield from _network_lines(run)
         yield (
@@ -69,7 +70,7 @@ def plan(
             f"learning rate {recipe.lr:g} to {recipe.lr_end:g} by {recipe.schedule}, {recipe.warmup_steps} steps "
             f"of warm-up; gradient clipped at {recipe.clip_norm or 'nothing'}, averaged with {recipe.ema or 'nothing'}"
         )
-        first, second = _two_steps(run, EpochBatches(persons, images, skeleton, recipe, 0), workers)
+        first, second = _two_steps(run, batches, workers)
     yield f"memory: {_memory(run.device)}"
     yield (
         f"time: the first step took {first:.2f} s, the second {second:.2f} s; at that rate "
