@@ -177,6 +177,7 @@ PyTorch {torch.__version__}, OpenVINO {ov.__version__.split("-", maxsplit=1)[0]}
 ONNX Runtime {onnxruntime.__version__}, NNCF {nncf.__version__}.
 Medians of {rounds} interleaved rounds; ratios are medians of the rounds' own ratios.
 Every graph takes uint8 and gives heatmaps, Q and K unless it says otherwise.
+Bundles without a checkpoint are timed in PyTorch with fresh weights, and not in ONNX Runtime.
 
 "FP32" runs with INFERENCE_PRECISION_HINT f32. "FP16 graph" and "INT8" leave the hint to OpenVINO, whose choice here is
 {hint.to_string() if hasattr(hint, "to_string") else hint}: that is what users get.
