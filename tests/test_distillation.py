@@ -9,11 +9,13 @@ import numpy as np
 import openvino as ov
 import pytest
 from drawn_people import DRAWN, write_people
+from openvino import opset13 as opset
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
 from trainers.batches import Batch, EpochBatches  # noqa: E402
+from trainers.graph_network import GraphNetwork  # noqa: E402
 from trainers.loop import train, train_one_epoch  # noqa: E402
 from trainers.recipe import Recipe  # noqa: E402
 from trainers.run import start_run  # noqa: E402
@@ -26,6 +28,7 @@ from transpose_sdk.errors import BundleError, DataError  # noqa: E402
 from transpose_sdk.models import create_model, load_checkpoint, save_checkpoint  # noqa: E402
 
 CPU = torch.device("cpu")
+PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
 VARIANT = {"layers": 1, "d_model": 32, "ffn": 32, "heads": 4, "dropout": 0.0}
 TINY = {**DRAWN, "variant": VARIANT, "lr": 1e-3}
 
@@ -197,3 +200,53 @@ def test_distilled_run_resumes_to_the_bit(tmp_path: Path, teacher: Path, monkeyp
     for part in (state, expected):
         del part["progress"]["seconds"]
     torch.testing.assert_close(state, expected, rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def foreign(shared: Path) -> Path:
+    path = shared / "weights/teacher/tinypose_256x192_fp16.xml"
+    if not path.exists():
+        pytest.skip("needs PP-TinyPose's graph")
+    return path
+
+
+def heatmap_output(path: Path) -> Any:
+    return next(output for output in ov.Core().read_model(path).outputs if len(output.shape) == 4)
+
+
+def test_graph_in_torch_gives_what_openvino_gives(foreign: Path) -> None:
+    """As many crops as one likes, although the graph is for one."""
+    network, compiled = GraphNetwork(heatmap_output(foreign)), ov.Core().compile_model(foreign, "CPU", PRECISE)
+    images = torch.from_numpy(np.random.default_rng(5).normal(size=(3, 3, 256, 192)).astype(np.float32))
+    answers = network(images).numpy()
+    place = next(place for place, output in enumerate(compiled.outputs) if len(output.shape) == 4)
+    for image, answer in zip(images.numpy(), answers, strict=True):
+        expected = compiled(image[None])[place][0]
+        np.testing.assert_allclose(answer, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_convolutions_that_torch_pads_otherwise_and_unknown_operations_are_refused(tmp_path: Path) -> None:
+    image, kernel = opset.parameter([1, 3, 8, 6]), opset.constant(np.ones((2, 3, 3, 3), np.float32))
+    known = opset.convolution(image, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
+    answer = GraphNetwork(ov.Model([known], [image]).outputs[0])(torch.ones(2, 3, 8, 6))
+    assert answer.shape == (2, 2, 8, 6)
+    assert answer[:, :, 3, 3].unique().item() == 27
+    lopsided = opset.convolution(image, kernel, [1, 1], [0, 0], [1, 1], [1, 1])
+    with pytest.raises(DataError, match=r"a convolution with padding \[0, 0\] and \[1, 1\]"):
+        GraphNetwork(ov.Model([lopsided], [image]).outputs[0])
+    with pytest.raises(DataError, match="the operation Tanh has no counterpart"):
+        GraphNetwork(ov.Model([opset.tanh(image)], [image]).outputs[0])
+    cubic = opset.interpolate(image, np.array([16, 12]), "cubic", "sizes", [0, 0], [0, 0], axes=np.array([2, 3]))
+    with pytest.raises(DataError, match="interpolation cubic with half_pixel"):
+        GraphNetwork(ov.Model([cubic], [image]).outputs[0])
+
+
+def test_foreign_teacher_runs_on_the_gpu(foreign: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    crops = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (2, 256, 192, 3), np.uint8))
+    expected = Teacher(str(foreign), CPU, 17).heatmaps(crops)
+    for precision in ("fp32", "bf16"):  # convolutions are TF32 then, or float16, which have as many digits
+        answer = Teacher(str(foreign), torch.device("cuda"), 17, precision).heatmaps(crops.cuda())
+        assert answer.is_cuda
+        torch.testing.assert_close(answer.cpu(), expected, rtol=0, atol=1e-2 * expected.abs().max().item())

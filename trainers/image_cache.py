@@ -164,7 +164,7 @@ def _is_current(index: Path, folder: Path, file_names: Sequence[str]) -> bool:
 def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Path) -> None:
     shapes: list[tuple[int, int]] = []
     with whole_file(pixels) as unfinished:  # two runs may fill the same cache at the same time
-        with unfinished.open("wb") as file, ThreadPoolExecutor(2) as pool:
+        with unfinished.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(file_names), CHUNK):
                 for image in pool.map(lambda name: decode_image(folder / name), file_names[start : start + CHUNK]):
                     shapes.append((image.shape[0], image.shape[1]))

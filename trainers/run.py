@@ -161,6 +161,8 @@ def start_run(
         if name.startswith(recipe.frozen):
             parameter.requires_grad_(False)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # every step has the same shapes: the fastest kernels are looked for once
     groups = parameter_groups(model, recipe)
     optimizer = torch.optim.AdamW(groups, fused=True) if recipe.optimizer == "adamw" else torch.optim.Adam(groups)
     averaged = AveragedWeights(model, recipe.ema) if recipe.ema else None

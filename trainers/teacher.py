@@ -4,11 +4,13 @@ The loss becomes (1 - `teacher_heatmaps`) of the published one on the labels, an
 on the teacher's heatmaps, where a joint weighs the teacher's peak: what it is not sure of counts little. Joints that
 nobody labelled get the teacher's position, with a weight of `teacher_joints` times its score.
 
-A teacher may be a network of somebody else's, as an OpenVINO graph: PP-TinyPose taught TP-M16.
+A teacher may be a network of somebody else's, as an OpenVINO graph: PP-TinyPose taught TP-M16. It runs in OpenVINO on a
+CPU, and in torch on a GPU, see `trainers.graph_network`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,10 @@ from transpose_sdk.errors import DataError, last_line
 from transpose_sdk.models import load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
 
+from .graph_network import GraphNetwork
 from .targets import heatmap_loss
+
+logger = logging.getLogger(__name__)
 
 _WANTED = "give an OpenVINO graph of static shape that maps one (1, 3, H, W) image to (1, K, h, w) heatmaps"
 
@@ -84,28 +89,44 @@ class Teacher:
 
     def _foreign(self, path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int], int]:
         """An OpenVINO graph of one (1, 3, H, W) RGB input, normalised as ours; its first 4-d output is the heatmaps."""
+        try:
+            graph = ov.Core().read_model(path)
+            (size,) = [tuple(value.shape) for value in graph.inputs]
+            maps = [output for output in graph.outputs if len(output.shape) == 4]
+        except (RuntimeError, ValueError) as error:
+            raise DataError(f"{path} cannot teach ({last_line(error)}): {_WANTED}") from error
+        if len(size) != 4 or size[:2] != (1, 3) or not maps:
+            raise DataError(f"{path} takes {size} and gives {len(maps)} outputs with four dimensions: {_WANTED}")
+        infer = None
+        if device.type == "cuda":
+            try:
+                infer = self._graph_in_torch(maps[0], device)
+            except DataError as error:
+                logger.warning("%s teaches from the CPU, for which the GPU may have to wait: %s", path, error)
+        return infer or self._graph_on_cpu(graph, maps[0], device), (size[2], size[3]), maps[0].shape[1]
+
+    def _graph_in_torch(self, output: ov.Output, device: torch.device) -> Callable[[Tensor], Tensor]:
+        # A network that only answers is nearer to float32 in float16 than in bfloat16.
+        kind = torch.float32 if self._type is None else torch.float16
+        network, preprocessing = GraphNetwork(output).to(device, kind), Preprocessing().to(device)
+        return lambda crops: network(preprocessing(crops).to(kind)).float()
+
+    def _graph_on_cpu(self, graph: ov.Model, output: ov.Output, device: torch.device) -> Callable[[Tensor], Tensor]:
         # Beside a network that trains, as many threads as that one has; processes would share cores otherwise.
         options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if self._type is torch.bfloat16 else "f32",
         }
-        try:
-            compiled = ov.Core().compile_model(path, "CPU", options)
-            (size,) = [tuple(value.shape) for value in compiled.inputs]
-            maps = [output for output in compiled.outputs if len(output.shape) == 4]
-        except (RuntimeError, ValueError) as error:
-            raise DataError(f"{path} cannot teach ({last_line(error)}): {_WANTED}") from error
-        if len(size) != 4 or size[:2] != (1, 3) or not maps:
-            raise DataError(f"{path} takes {size} and gives {len(maps)} outputs with four dimensions: {_WANTED}")
-        preprocessing, output = Preprocessing(), maps[0]
+        compiled, place = ov.Core().compile_model(graph, "CPU", options), graph.outputs.index(output)
+        preprocessing = Preprocessing()
 
         def infer(crops: Tensor) -> Tensor:
             images = preprocessing(crops.cpu()).contiguous().numpy()
-            answers = [compiled(image[None])[output].copy() for image in images]
+            answers = [compiled(image[None])[place].copy() for image in images]
             return torch.from_numpy(np.concatenate(answers)).to(device)
 
-        return infer, (size[2], size[3]), output.shape[1]
+        return infer
 
     @torch.no_grad()
     def heatmaps(self, crops: Tensor) -> Tensor:
