@@ -109,12 +109,13 @@ class PoseSmoother:
             raise InputError("smoothing goes by track: give poses with track_ids, as a Tracker returns them")
         old = self._state or _new_state(poses[:0], time)
         old_ids = np.zeros(0, np.int64) if old.poses.track_ids is None else old.poses.track_ids
-        _, here, there = np.intersect1d(poses.track_ids, old_ids, return_indices=True)
+        same = poses.track_ids[:, None] == old_ids
+        here, there = np.nonzero(same)
         state = _new_state(poses, time)
         predicted: Bool = np.zeros_like(poses.scores, np.bool_)
         if len(here):
             predicted[here] = self._filter(state, old, here, there, time)
-        gone = np.setdiff1d(np.arange(len(old.time)), there)
+        gone = np.flatnonzero(~same.any(axis=0))
         gone = gone[time - old.time[gone] <= self.options.bridge]
         if len(gone):
             state = _joined(state, _rows(old, gone))
@@ -156,9 +157,9 @@ class PoseSmoother:
         waited = time - last
         predicted = ~seen & followed & (waited <= options.bridge)
         both = seen & followed
-        choose = [both[..., None], predicted[..., None]]
-        new.poses.keypoints[here] = np.select(choose, [smooth, carried_on], measured)
-        new.velocity[here] = np.select(choose, [velocity, faded], 0)
+        filtered, carried = both[..., None], predicted[..., None]
+        new.poses.keypoints[here] = np.where(filtered, smooth, np.where(carried, carried_on, measured))
+        new.velocity[here] = np.where(filtered, velocity, np.where(carried, faded, 0))
         new.size[here] = size
         new.seen[here] = np.where(seen, time, np.where(predicted, last, -np.inf))
         new.scores[here] = np.where(seen, scores, last_scores)

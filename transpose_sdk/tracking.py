@@ -203,7 +203,7 @@ class Tracker:
         confident = np.flatnonzero(~tracks.lost)
         rows, columns = _best_pairs(similarity[confident], options.similarity)
         track_of[columns] = confident[rows]
-        rest = np.setdiff1d(np.arange(len(tracks)), track_of)
+        rest = np.flatnonzero((np.arange(len(tracks)) != track_of[:, None]).all(axis=0))
         free = np.flatnonzero(track_of < 0)
         if len(rest) and len(free):
             nearby = box_iou(grown_boxes(expected[rest], options.search), grown_boxes(found[free], options.search))
