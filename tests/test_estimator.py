@@ -71,7 +71,7 @@ def test_wrong_images_and_boxes_are_named(estimator: PoseEstimator, image: objec
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"model": "tp_x"}, BundleError, "tp_m16_384x288"),  # unknown: the shipped ones are listed
+        ({"model": "tp_x"}, BundleError, "tp_m16_192x144"),  # unknown: the shipped ones are listed
         ({"model": "/no/such/folder.tpose"}, BundleError, "no pose bundle"),
         ({"device": "TOASTER"}, BackendError, "CPU"),
         ({"precision": "int3"}, BundleError, "int3"),

@@ -103,7 +103,11 @@ class Teacher:
                 infer = self._graph_in_torch(maps[0], device)
             except DataError as error:
                 logger.warning("%s teaches from the CPU, for which the GPU may have to wait: %s", path, error)
-        return infer or self._graph_on_cpu(graph, maps[0], device), (size[2], size[3]), maps[0].shape[1]
+        try:
+            infer = infer or self._graph_on_cpu(graph, maps[0], device)
+        except RuntimeError as error:
+            raise DataError(f"{path} cannot teach ({last_line(error)}): {_WANTED}") from error
+        return infer, (size[2], size[3]), maps[0].shape[1]
 
     def _graph_in_torch(self, output: ov.Output, device: torch.device) -> Callable[[Tensor], Tensor]:
         # A network that only answers is nearer to float32 in float16 than in bfloat16.
