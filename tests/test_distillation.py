@@ -225,7 +225,7 @@ def test_graph_in_torch_gives_what_openvino_gives(foreign: Path) -> None:
         np.testing.assert_allclose(answer, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_convolutions_that_torch_pads_otherwise_and_unknown_operations_are_refused(tmp_path: Path) -> None:
+def test_convolutions_that_torch_pads_otherwise_and_unknown_operations_are_refused() -> None:
     image, kernel = opset.parameter([1, 3, 8, 6]), opset.constant(np.ones((2, 3, 3, 3), np.float32))
     known = opset.convolution(image, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
     answer = GraphNetwork(ov.Model([known], [image]).outputs[0])(torch.ones(2, 3, 8, 6))
