@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import importlib
 import io
 import json
@@ -18,6 +19,7 @@ import pytest
 
 from transpose_sdk.bundle import ASSETS, DEFAULT_MODEL
 from transpose_sdk.cli import progress
+from transpose_sdk.cli.interrupts import interrupts_kept
 from transpose_sdk.cli.main import COMMANDS, main
 from transpose_sdk.cli.progress import Progress
 from transpose_sdk.media.sources import open_source
@@ -263,3 +265,18 @@ def test_quiet_progress_is_silent() -> None:
     with Progress(3, quiet=True, stream=stream) as line:
         line.update(1)
     assert stream.getvalue() == ""
+
+
+def test_ctrl_c_within_a_callback_from_c_is_not_lost() -> None:
+    """Python ignores what is raised there, and numba's loading has such callbacks."""
+
+    @ctypes.CFUNCTYPE(None)
+    def callback() -> None:
+        raise KeyboardInterrupt
+
+    def wait() -> None:
+        callback()
+        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt), interrupts_kept():
+        wait()

@@ -58,10 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_arguments(subparser)
     args = parser.parse_args(arguments)
 
+    from transpose_sdk.cli.interrupts import interrupts_kept
     from transpose_sdk.errors import TransposeError
 
     try:
-        return int(command.run(args))
+        with interrupts_kept():
+            return int(command.run(args))
     except TransposeError as error:
         if isinstance(error.__cause__, BrokenPipeError):
             import os
