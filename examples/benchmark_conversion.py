@@ -33,6 +33,7 @@ from transpose_sdk.convert.figures import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
 from transpose_sdk.models import TransPose, Variant, create_model, load_checkpoint
 from transpose_sdk.models.zoo import build_model
+from transpose_sdk.openvino_core import CORE
 
 EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 graph"
 INT8, INT8_FP32 = "OpenVINO INT8", "OpenVINO INT8, rest in FP32"
@@ -88,16 +89,15 @@ def calls(model: TransPose, openvino: dict[str, Path], onnx: dict[str, Path], th
         threads: CPU threads of every runtime.
     """
     crop = drawn_people(1, model.input_size)
-    core = ov.Core()
 
     def compiled(path: Path, hint: str | None, attention: bool = True) -> Callable[[], object]:
-        graph = core.read_model(path)
+        graph = CORE.read_model(path)
         for result in graph.get_results()[1:] if not attention else ():
             graph.remove_result(result)
         graph.reshape([1, *model.input_size, 3])
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
         options |= {"INFERENCE_PRECISION_HINT": hint} if hint else {}
-        request = core.compile_model(graph, "CPU", options).create_infer_request()
+        request = CORE.compile_model(graph, "CPU", options).create_infer_request()
         tensor = ov.Tensor(crop, shared_memory=True)
         return lambda: request.infer({0: tensor}, share_outputs=True)
 
@@ -165,8 +165,8 @@ def table(name: str, input_size: tuple[int, int], seconds: dict[str, list[float]
 
 def preamble(threads: int, rounds: int) -> str:
     """What was measured, on what, in Markdown."""
-    hint = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    processor = ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    hint = CORE.get_property("CPU", "INFERENCE_PRECISION_HINT")
+    processor = CORE.get_property("CPU", "FULL_DEVICE_NAME")
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return f"""# Speed of the converted networks on a CPU
 

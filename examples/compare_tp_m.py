@@ -22,6 +22,7 @@ import openvino as ov
 
 from transpose_sdk.convert.onnx import export_onnx
 from transpose_sdk.models import create_model
+from transpose_sdk.openvino_core import CORE
 from transpose_sdk.trainers.loop import train
 from transpose_sdk.trainers.recipe import load_recipe
 
@@ -61,10 +62,10 @@ def compile_candidate(options: dict[str, Any], precision: str, size: tuple[int, 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         export_onnx(create_model(input_size=size, **options), path)
-        model = ov.Core().read_model(path)
+        model = CORE.read_model(path)
     model.reshape([1, *size, 3])
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    return ov.Core().compile_model(model, "CPU", hints)
+    return CORE.compile_model(model, "CPU", hints)
 
 
 def milliseconds(graphs: dict[str, ov.CompiledModel], rounds: int = 30) -> dict[str, float]:

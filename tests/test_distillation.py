@@ -26,6 +26,7 @@ from trainers.teacher import Teacher, resample, taught_joints  # noqa: E402
 from transpose_sdk.decoding import decode_dark  # noqa: E402
 from transpose_sdk.errors import BundleError, DataError  # noqa: E402
 from transpose_sdk.models import create_model, load_checkpoint, save_checkpoint  # noqa: E402
+from transpose_sdk.openvino_core import CORE  # noqa: E402
 
 CPU = torch.device("cpu")
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -211,12 +212,12 @@ def foreign(shared: Path) -> Path:
 
 
 def heatmap_output(path: Path) -> Any:
-    return next(output for output in ov.Core().read_model(path).outputs if len(output.shape) == 4)
+    return next(output for output in CORE.read_model(path).outputs if len(output.shape) == 4)
 
 
 def test_graph_in_torch_gives_what_openvino_gives(foreign: Path) -> None:
     """As many crops as one likes, although the graph is for one."""
-    network, compiled = GraphNetwork(heatmap_output(foreign)), ov.Core().compile_model(foreign, "CPU", PRECISE)
+    network, compiled = GraphNetwork(heatmap_output(foreign)), CORE.compile_model(foreign, "CPU", PRECISE)
     images = torch.from_numpy(np.random.default_rng(5).normal(size=(3, 3, 256, 192)).astype(np.float32))
     answers = network(images).numpy()
     place = next(place for place, output in enumerate(compiled.outputs) if len(output.shape) == 4)

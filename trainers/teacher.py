@@ -28,6 +28,7 @@ from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import DataError, last_line
 from transpose_sdk.models import load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
+from transpose_sdk.openvino_core import CORE
 
 from .graph_network import GraphNetwork
 from .targets import heatmap_loss
@@ -90,7 +91,7 @@ class Teacher:
     def _foreign(self, path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int], int]:
         """An OpenVINO graph of one (1, 3, H, W) RGB input, normalised as ours; its first 4-d output is the heatmaps."""
         try:
-            graph = ov.Core().read_model(path)
+            graph = CORE.read_model(path)
             (size,) = [tuple(value.shape) for value in graph.inputs]
             maps = [output for output in graph.outputs if len(output.shape) == 4]
         except (RuntimeError, ValueError) as error:
@@ -122,7 +123,7 @@ class Teacher:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if self._type is torch.bfloat16 else "f32",
         }
-        compiled, place = ov.Core().compile_model(graph, "CPU", options), graph.outputs.index(output)
+        compiled, place = CORE.compile_model(graph, "CPU", options), graph.outputs.index(output)
         preprocessing = Preprocessing()
 
         def infer(crops: Tensor) -> Tensor:

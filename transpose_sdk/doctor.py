@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-import openvino as ov
-
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.backends.openvino import precisions
 from transpose_sdk.backends.protocol import Backend
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import TransposeError
+from transpose_sdk.openvino_core import CORE
 from transpose_sdk.probe import Probe, ProbeReport, check
 
 # What each extra brings, by the name of its distribution.
@@ -58,8 +57,7 @@ def package_versions() -> dict[str, dict[str, str | None]]:
 
 def device_names() -> dict[str, str]:
     """What the devices that can be asked for are called by their makers."""
-    core = ov.Core()
-    names = {name: str(core.get_property(name, "FULL_DEVICE_NAME")).strip() for name in core.available_devices}
+    names = {name: str(CORE.get_property(name, "FULL_DEVICE_NAME")).strip() for name in CORE.available_devices}
     return names | {f"CUDA:{index}": name for index, name in enumerate(_cuda_names())}
 
 
@@ -104,7 +102,7 @@ def default_path(bundle: Bundle) -> str:
 
 def _combinations(bundle: Bundle) -> Iterator[tuple[str, str]]:
     quantized = ["int8"] if "int8" in bundle.graphs else []
-    for device in ov.Core().available_devices:
+    for device in CORE.available_devices:
         for precision in precisions(bundle) + quantized:
             yield device, precision
     onnx = [precision for precision, graph in (("fp32", "onnx"), ("int8", "onnx_int8")) if graph in bundle.graphs]

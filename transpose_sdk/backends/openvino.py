@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.bundle import Bundle
 from transpose_sdk.errors import BackendError, last_line
+from transpose_sdk.openvino_core import CORE
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU")
 # By preference where the caller states no precision. FP16 weights are calculated in what the device does best: FP16 on
@@ -61,10 +62,9 @@ class OpenVINOBackend:
         requests: int | None = None,
         cache: Path | None = None,
     ) -> None:
-        core = ov.Core()
-        self.device = find_device(core, device)
+        self.device = find_device(device)
         self.precision = precision or next(iter(precisions(bundle)), PRECISIONS[0])
-        check_precision(self.precision, self.device, core.get_property(self.device, "OPTIMIZATION_CAPABILITIES"))
+        check_precision(self.precision, self.device, CORE.get_property(self.device, "OPTIMIZATION_CAPABILITIES"))
         self.input_size = bundle.input_size
         graph = bundle.graph("fp16" if self.precision == "fp32" else self.precision)
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY" if requests == 1 else "THROUGHPUT"}
@@ -79,9 +79,9 @@ class OpenVINOBackend:
         if cache is not None and self.device != "CPU":
             options["CACHE_DIR"] = str(cache)
         try:
-            model = core.read_model(graph.path)
+            model = CORE.read_model(graph.path)
             model.reshape([1, *self.input_size, 3])
-            compiled = core.compile_model(model, self.device, options)
+            compiled = CORE.compile_model(model, self.device, options)
             count = requests or int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
             self._requests = [_Request(compiled.create_infer_request(), self.device) for _ in range(QUEUED * count)]
         except RuntimeError as error:
@@ -224,16 +224,16 @@ def check_precision(precision: str, device: str, capabilities: Sequence[str]) ->
 
 def automatic_devices() -> list[str]:
     """What "AUTO" tries, in this order."""
-    return (["GPU"] if any(name.startswith("GPU") for name in ov.Core().available_devices) else []) + ["CPU"]
+    return (["GPU"] if any(name.startswith("GPU") for name in CORE.available_devices) else []) + ["CPU"]
 
 
-def find_device(core: ov.Core, device: str) -> str:
+def find_device(device: str) -> str:
     """The device that a user's word means on this machine.
 
     Raises:
         BackendError: It is not a device of OpenVINO, or not there.
     """
-    available = core.available_devices
+    available = CORE.available_devices
     name = device.upper()
     if name == "AUTO":
         return automatic_devices()[0]

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import torch
 from numpy.typing import NDArray
 
 from transpose_sdk.convert.onnx import OUTPUT_NAMES, DeployedNetwork
 from transpose_sdk.errors import MissingDependencyError
 from transpose_sdk.models import TransPose
+from transpose_sdk.openvino_core import CORE
 
 # (N, H, W, 3) uint8 BGR crops to heatmaps, queries and keys, in this order.
 Infer = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
@@ -41,7 +41,7 @@ def run_graph(path: Path) -> Infer:
 
 
 def _run_openvino(path: Path) -> Infer:
-    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = CORE.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def infer(crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         answers = compiled(crops)

@@ -16,6 +16,7 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from ..crops import check_image
 from ..errors import DetectorError, last_line
+from ..openvino_core import CORE
 from .letterbox import Letterbox, to_image
 from .protocol import Detections
 
@@ -73,7 +74,7 @@ def read_graph(path: Path) -> ov.Model:
             f"there is no detector {path}; give 'person', 'frame', a bundle's folder or a network file."
         )
     try:
-        return ov.Core().read_model(path)
+        return CORE.read_model(path)
     except RuntimeError as error:
         reason = last_line(error)
         raise DetectorError(
@@ -87,15 +88,14 @@ def compile_graph(model: ov.Model, device: str, path: Path) -> ov.CompiledModel:
     Raises:
         DetectorError: The device is not there or cannot run the network.
     """
-    core = ov.Core()
-    devices = core.available_devices
+    devices = CORE.available_devices
     if device.partition(":")[0].partition(".")[0] not in {"AUTO", *(name.partition(".")[0] for name in devices)}:
         raise DetectorError(f"the device {device!r} is not there; use 'AUTO' or one of {', '.join(devices)}.")
     try:
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if device == "CPU":
             options["ENABLE_CPU_PINNING"] = False  # the pose network uses the same cores
-        return core.compile_model(model, device, options)
+        return CORE.compile_model(model, device, options)
     except RuntimeError as error:
         reason = last_line(error)
         raise DetectorError(f"{device} cannot run the detector {path} ({reason}); try the device 'CPU'.") from error
