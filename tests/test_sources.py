@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +16,7 @@ import pytest
 from transpose_sdk.errors import InputError, SourceError
 from transpose_sdk.media import video
 from transpose_sdk.media.frames import FrameClock, FrameRange, Source, SourceFrame
+from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.seeking import has_constant_rate
 from transpose_sdk.media.sources import ImageSource, open_source
 from transpose_sdk.media.video import CaptureSource
@@ -388,6 +390,50 @@ def test_a_lost_network_camera_is_reopened_and_reported(caplog: pytest.LogCaptur
     assert (np.diff(times) > 0).all()
     assert "disappeared" in caplog.text
     assert "is back" in caplog.text
+
+
+class _SilentCamera(BaseHTTPRequestHandler):
+    """An MPEG transport stream that sends its pictures and then nothing, but does not end."""
+
+    stream: ClassVar[bytes] = b""
+    over: ClassVar[threading.Event] = threading.Event()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(self.stream)
+            self.over.wait(30)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on stderr."""
+
+
+def test_a_network_camera_is_no_older_for_many_cores(tmp_path: Path) -> None:
+    """FFmpeg holds a frame back for each thread but the first; container and codec hold back two by themselves."""
+    path = tmp_path / "camera.ts"
+    with quiet_opencv():
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 30, (320, 240))
+    noise = np.random.default_rng(0)
+    for _ in range(60):
+        writer.write(cv2.resize(noise.integers(0, 256, (12, 16, 3), np.uint8), (320, 240)))
+    writer.release()
+    _SilentCamera.stream = path.read_bytes()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _SilentCamera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with open_source(f"http://127.0.0.1:{server.server_port}/camera.ts", stop=57) as source:
+            assert isinstance(source, CaptureSource)
+            assert source.live
+            frames = list(source)
+    finally:
+        _SilentCamera.over.set()
+        server.shutdown()
+        server.server_close()
+    assert len(frames) == 57  # the first of all shows that the camera is there
+    # Those held back come when the silence has lasted too long.
+    assert frames[-1].time < video.NETWORK_TIMEOUT_MS / 2000
 
 
 @pytest.mark.parametrize(

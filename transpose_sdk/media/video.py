@@ -206,9 +206,12 @@ def _open_capture(target: str | int) -> cv2.VideoCapture | None:
             capture = cv2.VideoCapture(target)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an old frame is worse than a dropped one
         elif "://" in target:
-            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
-            timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
-            capture = cv2.VideoCapture(target, _file_backend(), timeouts)
+            options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
+            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
+            # FFmpeg hands a frame out when each of its threads, one a core, has got a later one: 16 cores make H.264 of
+            # 30 fps half a second old. One thread decodes 4K at 30 fps.
+            options += [cv2.CAP_PROP_N_THREADS, 1]
+            capture = cv2.VideoCapture(target, _file_backend(), options)
         else:
             capture = cv2.VideoCapture(target, _file_backend())
         if capture.isOpened() and capture.grab():
@@ -229,7 +232,10 @@ def _cannot_open(target: str | int) -> str:
             "try another index or check the permission on the device"
         )
     if "://" in target:
-        return f"cannot read {target}: expected a reachable video stream; check the address, the login and the network"
+        return (
+            f"cannot read {target}: expected a reachable video stream; check the address, the login and the network; "
+            "for an mp4 with its index at the end, that the server knows byte ranges (or ffmpeg -movflags +faststart)"
+        )
     return (
         f"no frame of {target} can be decoded: expected a video that FFmpeg reads (mp4, avi, mkv, ...); "
         "check that the file is complete, or convert it with ffmpeg"
