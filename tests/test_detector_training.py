@@ -24,7 +24,7 @@ from trainers.detector.loop import Run, build_model, learning_rate, network_inpu
 from trainers.detector.targets import Labels, assign, box_giou, cell_boxes, cell_grid  # noqa: E402
 from transpose_sdk.detectors import open_detector  # noqa: E402
 from transpose_sdk.detectors.cells import decode_cells  # noqa: E402
-from transpose_sdk.errors import CheckpointError, DataError  # noqa: E402
+from transpose_sdk.errors import CheckpointError, DataError, TrainingError  # noqa: E402
 from transpose_sdk.models.checkpoint import half_kernels  # noqa: E402
 from transpose_sdk.models.person_detector import PersonDetector  # noqa: E402
 
@@ -156,9 +156,11 @@ def test_unsure_boxes_and_unboxed_persons_are_ignored(data: DetectorConfig, tmp_
         read_labels(tmp_path / "none.json", tmp_path, 0.6)
 
 
-def test_batches_depend_on_the_step_alone(data: DetectorConfig) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_depend_on_the_step_alone(data: DetectorConfig, workers: int) -> None:
     requests = [(step, SIZE, 0.5) for step in (0, 1, 2, 3, 4, 1)]
-    batches = list(prefetch(TrainingSet(data), iter(requests)))
+    batches = list(prefetch(TrainingSet(replace(data, workers=workers)), iter(requests)))
+    assert len(batches) == len(requests)
     np.testing.assert_array_equal(batches[1].images, batches[5].images)
     np.testing.assert_array_equal(batches[1].boxes, batches[5].boxes)
     assert (batches[0].images != batches[1].images).any()
@@ -206,16 +208,25 @@ def test_training_and_runtime_decode_alike() -> None:
     np.testing.assert_allclose(boxes, cell_boxes(distances, centers, strides)[0].numpy(), atol=1e-4)
 
 
-def test_it_learns_one_batch(data: DetectorConfig) -> None:
-    run = Run(data)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_it_learns_one_batch(data: DetectorConfig, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    run = Run(replace(data, device=device))
     run.model.train()
     batch = TrainingSet(data).batch(0, SIZE, 0.0)
-    labels = Labels(*(torch.from_numpy(array) for array in (batch.boxes, batch.weights, batch.ignored)))
+    labels = Labels(*(torch.from_numpy(array).to(device) for array in (batch.boxes, batch.weights, batch.ignored)))
     losses = []
     for _ in range(30):
         run.step = 1  # the same learning rate all the time
-        losses.append(train_step(run, network_input(batch.images), labels)["loss"])
+        losses.append(train_step(run, network_input(batch.images, device), labels)["loss"])
     assert np.mean(losses[-3:]) < 0.7 * losses[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU")
+def test_a_gpu_that_is_not_there(data: DetectorConfig) -> None:
+    with pytest.raises(TrainingError, match="no NVIDIA GPU; use --device cpu"):
+        train(replace(data, device="cuda"))
 
 
 def test_a_resumed_run_is_the_same_run(data: DetectorConfig, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, help="length of the run")
     train.add_argument("--minutes", type=float, help="length of the run as training time, instead of steps")
     train.add_argument("--batch-size", type=int)
-    train.add_argument("--threads", type=int, help="torch threads (data takes one more)")
+    train.add_argument("--device", help="cpu (default) or cuda")
+    train.add_argument("--threads", type=int, help="torch threads on the CPU")
+    train.add_argument("--workers", type=int, help="threads that make batches; a GPU wants one a core")
     train.add_argument("--seed", type=int)
     train.add_argument(
         "--set",

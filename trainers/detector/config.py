@@ -41,7 +41,9 @@ class DetectorConfig:
         seed: Of everything random.
         checkpoint_minutes: Between checkpoints.
         eval_minutes: Between evaluations.
-        threads: Torch threads; data is made in one more.
+        threads: Torch threads.
+        workers: Batches that are made at a time, in a thread each; a GPU wants one a core.
+        device: "cpu", or "cuda" for an NVIDIA GPU.
     """
 
     annotations: str
@@ -79,6 +81,8 @@ class DetectorConfig:
     checkpoint_minutes: float = 3.0
     eval_minutes: float = 8.0
     threads: int = 1
+    workers: int = 1
+    device: str = "cpu"
 
     def dump(self, path: Path) -> None:
         """Write the options as JSON."""

@@ -170,12 +170,13 @@ def _padded(arrays: list[Float]) -> Float:
 
 
 def prefetch(training_set: TrainingSet, requests: Iterator[tuple[int, tuple[int, int], float]]) -> Iterator[Batch]:
-    """Batches for (step, canvas, mosaic) requests, the next ones made in a thread while the last one trains."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+    """Batches for (step, canvas, mosaic) requests, the next ones made in threads while the last one trains."""
+    workers = training_set.config.workers
+    with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         ahead = []
         for request in requests:
             ahead.append(pool.submit(training_set.batch, *request))
-            if len(ahead) > 3:
+            if len(ahead) > 2 + workers:
                 yield ahead.pop(0).result()
         for future in ahead:
             yield future.result()

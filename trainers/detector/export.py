@@ -55,7 +55,7 @@ def load_average(checkpoint: Path) -> tuple[PersonNetwork, dict[str, Any]]:
         CheckpointError: The file is no checkpoint of this trainer.
     """
     try:
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network = PersonNetwork()
         network.load_state_dict(state["average"])
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:

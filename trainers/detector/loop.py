@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.detectors.person import decode_person
-from transpose_sdk.errors import CheckpointError
+from transpose_sdk.errors import CheckpointError, TrainingError
 from transpose_sdk.models.person_detector import PersonDetector
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
@@ -40,12 +40,11 @@ from .targets import Labels, detection_loss
 LOG = logging.getLogger(__name__)
 INPUT_SIZE = (320, 416)
 _MOSAIC_UNTIL = 0.9
-_PREPROCESSING = Preprocessing()
 
 
-def network_input(images: NDArray[np.uint8]) -> Tensor:
-    """(B, H, W, 3) uint8 BGR to the network's input, channels last, which is what bf16 convolutions want on a CPU."""
-    prepared: Tensor = _PREPROCESSING(torch.from_numpy(images))
+def network_input(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """(B, H, W, 3) uint8 BGR to the network's input, channels last, which is what bf16 convolutions want."""
+    prepared: Tensor = Preprocessing().to(device)(torch.from_numpy(images).to(device))
     return prepared.contiguous(memory_format=torch.channels_last)
 
 
@@ -63,7 +62,7 @@ def build_model(config: DetectorConfig) -> PersonDetector:
         stem = load_file(config.stem)
         model.features.load_state_dict({name.removeprefix("features."): value for name, value in stem.items()})
     model.features[: config.frozen_blocks].requires_grad_(False)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def load_weights(model: PersonDetector, path: Path) -> None:
@@ -146,7 +145,7 @@ class Run:
         A step's data depends on the seed and its number alone, so a run in steps ends with the very weights of one
         that was never stopped; a run in minutes follows the clock.
         """
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=self.config.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -179,7 +178,7 @@ def train_step(run: Run, images: Tensor, labels: Labels) -> dict[str, float]:
     rate = learning_rate(run.progress(), run.config)
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group["rate"]
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(images.device.type, torch.bfloat16):
         maps = run.model(images)
     size = (images.shape[2], images.shape[3])
     loss, parts = detection_loss(maps, size, labels)
@@ -199,8 +198,11 @@ def train(config: DetectorConfig) -> None:
 
     Raises:
         DataError: The data is missing.
+        TrainingError: There is no such device.
         FloatingPointError: The loss is not finite.
     """
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"the device {config.device!r} is not there: torch sees no NVIDIA GPU; use --device cpu")
     torch.set_num_threads(config.threads)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -228,8 +230,9 @@ def train(config: DetectorConfig) -> None:
         run.model.features[: config.frozen_blocks].eval()
         clock = time.perf_counter()
         for batch in prefetch(TrainingSet(config), _requests(run)):
-            labels = Labels(*(torch.from_numpy(array) for array in (batch.boxes, batch.weights, batch.ignored)))
-            figures.append(train_step(run, network_input(batch.images), labels))
+            arrays = (batch.boxes, batch.weights, batch.ignored)
+            labels = Labels(*(torch.from_numpy(array).to(config.device) for array in arrays))
+            figures.append(train_step(run, network_input(batch.images, config.device), labels))
             run.seconds += time.perf_counter() - clock
             clock = time.perf_counter()
             if run.step % 50 == 0:
@@ -249,12 +252,13 @@ def train(config: DetectorConfig) -> None:
 def finder(model: PersonDetector, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = LOWEST_SCORE) -> Find:
     """The network as a detector, before there is a bundle of it: for evaluation while it trains."""
     letterbox = Letterbox(size)
+    device = next(model.parameters()).device
 
     def find(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         scale, x, y = letterbox.fit(image)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            maps = model(network_input(letterbox.canvas))
-        scores, distances = maps.logits.sigmoid().numpy(), maps.distances.contiguous().numpy()
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            maps = model(network_input(letterbox.canvas, device))
+        scores, distances = maps.logits.sigmoid().cpu().numpy(), maps.distances.contiguous().cpu().numpy()
         boxes, scores = decode_person([scores, distances], size, score_threshold)
         return to_image(boxes, scale, x, y, image.shape[:2]), scores
 
