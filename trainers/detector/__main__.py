@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
         ("negatives", "folder of photos without people"),
         ("val-annotations", "COCO-format file to evaluate on"),
         ("val-images", "its folder"),
-        ("stem", "ImageNet weights of the stem, safetensors"),
+        ("stem", "ImageNet weights of the stem"),
         ("init", "weights of a whole detector to go on from, such as person.tpose/checkpoint.safetensors"),
         ("output", "folder of checkpoints and logs"),
     ):
@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, help="length of the run")
     train.add_argument("--minutes", type=float, help="length of the run as training time, instead of steps")
     train.add_argument("--batch-size", type=int)
-    train.add_argument("--device", help="cpu (default) or cuda")
+    train.add_argument("--device", help="cpu or cuda; by default a GPU if there is one")
     train.add_argument("--threads", type=int, help="torch threads on the CPU")
     train.add_argument("--workers", type=int, help="threads that make batches; a GPU wants one a core")
     train.add_argument("--seed", type=int)
@@ -59,6 +59,8 @@ def _train(arguments: argparse.Namespace) -> None:
     import json
     from dataclasses import asdict
 
+    import torch
+
     from .config import DetectorConfig
     from .loop import train
 
@@ -71,6 +73,7 @@ def _train(arguments: argparse.Namespace) -> None:
         raise TransposeError(f"--set {' --set '.join(arguments.set)}: give KEY=VALUE with a value in JSON") from None
     if "annotations" not in options or "images" not in options:
         raise TransposeError("give --annotations and --images, or a --config that has them.")
+    options.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
     train(DetectorConfig.from_dict(options, "the command line"))
 
 

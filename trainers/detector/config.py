@@ -20,7 +20,7 @@ class DetectorConfig:
         negatives: Folder of photos without people, or "".
         val_annotations: COCO-format file to evaluate on, or "" for no evaluation.
         val_images: Its folder.
-        stem: Safetensors file with ImageNet weights of features.0..10, or "" to start from noise.
+        stem: File with ImageNet weights of features.0..10, or "" to start from noise.
         init: Safetensors file with a whole detector's weights to go on from, such as a bundle's; or "".
         output: Folder of checkpoints and logs.
         source_weights: How often an image of a source is drawn, as a share of all draws; "negatives" is one of them.

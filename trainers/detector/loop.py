@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.detectors.person import decode_person
 from transpose_sdk.errors import CheckpointError, TrainingError
+from transpose_sdk.models.checkpoint import load_stem
 from transpose_sdk.models.person_detector import PersonDetector
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
@@ -52,15 +53,14 @@ def build_model(config: DetectorConfig) -> PersonDetector:
     """A network with the pretrained stem, or with all the weights of an earlier run.
 
     Raises:
-        CheckpointError: `init` holds another network.
+        CheckpointError: `init` or `stem` holds another network, or cannot be read.
     """
     torch.manual_seed(config.seed)
     model = PersonDetector()
     if config.init:
         load_weights(model, Path(config.init))
     if config.stem:
-        stem = load_file(config.stem)
-        model.features.load_state_dict({name.removeprefix("features."): value for name, value in stem.items()})
+        load_stem(model, config.stem)
     model.features[: config.frozen_blocks].requires_grad_(False)
     return model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
