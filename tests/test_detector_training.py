@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
+from safetensors.torch import load_file, save_file  # noqa: E402
+
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
 from trainers.detector import loop  # noqa: E402
@@ -24,7 +26,7 @@ from trainers.detector.loop import Run, build_model, learning_rate, network_inpu
 from trainers.detector.targets import Labels, assign, box_giou, cell_boxes, cell_grid  # noqa: E402
 from transpose_sdk.detectors import open_detector  # noqa: E402
 from transpose_sdk.detectors.cells import decode_cells  # noqa: E402
-from transpose_sdk.errors import CheckpointError, DataError, TrainingError  # noqa: E402
+from transpose_sdk.errors import CheckpointError, DataError, InputError, TrainingError  # noqa: E402
 from transpose_sdk.models.checkpoint import half_kernels  # noqa: E402
 from transpose_sdk.models.person_detector import PersonDetector  # noqa: E402
 
@@ -283,6 +285,26 @@ def test_train_export_and_open(data: DetectorConfig, tmp_path: Path) -> None:
         build_model(replace(data, init=str(tmp_path / "other.pt")))
     with pytest.raises(CheckpointError, match=r"other\.pt"):
         export(tmp_path / "other.pt", tmp_path / "x.tpose", Path(data.annotations), tmp_path)
+
+
+def test_a_share_of_the_earlier_weights_is_kept(data: DetectorConfig, tmp_path: Path) -> None:
+    before = PersonDetector().state_dict()
+    save_file(before, tmp_path / "before.safetensors")
+    config = replace(data, init=str(tmp_path / "before.safetensors"))
+    train(config)
+    checkpoint, validation = tmp_path / "run" / "last.pt", (Path(data.annotations), tmp_path)
+    bundle = export(checkpoint, tmp_path / "mean.tpose", *validation, keep=0.25)
+    assert bundle["training"]["kept_of_before"] == 0.25
+    average = torch.load(checkpoint, weights_only=True)["average"]
+    mean = load_file(tmp_path / "mean.tpose" / "checkpoint.safetensors")
+    for name in ("heads.0.box.0.1.running_mean", "heads.0.person.1.weight"):
+        assert not torch.equal(average[name], before[name])
+        torch.testing.assert_close(mean[name].float(), average[name].lerp(before[name], 0.25), rtol=1e-3, atol=1e-6)
+    with pytest.raises(InputError, match="keep=1"):
+        export(checkpoint, tmp_path / "x.tpose", *validation, keep=1)
+    replace(config, init="").dump(checkpoint.with_name("config.json"))
+    with pytest.raises(CheckpointError, match="no other weights"):
+        export(checkpoint, tmp_path / "x.tpose", *validation, keep=0.5)
 
 
 def test_an_unknown_option(data: DetectorConfig, tmp_path: Path) -> None:

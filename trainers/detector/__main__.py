@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
     export.add_argument("--bundle", type=Path, required=True, help="folder to write, such as person.tpose")
 
+    export.add_argument(
+        "--keep", type=float, default=0.0, metavar="SHARE", help="of the weights that the run went on from, in the mean"
+    )
+
     judge = commands.add_parser("eval", help="AP, recall and time of detectors side by side")
     judge.add_argument("detectors", nargs="+", help="'person', 'frame', a bundle or a network file")
     judge.add_argument("--device", default="CPU", help="OpenVINO's name of the device")
@@ -82,7 +86,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
     from .export import export
 
-    bundle = export(arguments.checkpoint, arguments.bundle, arguments.val_annotations, arguments.val_images)
+    where = arguments.checkpoint, arguments.bundle
+    bundle = export(*where, arguments.val_annotations, arguments.val_images, arguments.keep)
     sys.stdout.write(json.dumps(bundle["measured"], indent=2) + "\n")
 
 

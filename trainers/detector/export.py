@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from transpose_sdk.bundle import write_bundle
 from transpose_sdk.detectors import PersonDetector
-from transpose_sdk.errors import CheckpointError
+from transpose_sdk.errors import CheckpointError, InputError
 from transpose_sdk.models.checkpoint import half_kernels
 from transpose_sdk.models.person_detector import PersonDetector as PersonNetwork
 from transpose_sdk.models.preprocessing import Preprocessing
 
 from .config import DetectorConfig
 from .evaluation import LOWEST_SCORE, evaluate, read_images
-from .loop import INPUT_SIZE
+from .loop import INPUT_SIZE, load_weights
 
 _GRAPH = "model_fp16.xml"
 _WEIGHTS = "checkpoint.safetensors"  # to go on from
@@ -65,7 +65,9 @@ def load_average(checkpoint: Path) -> tuple[PersonNetwork, dict[str, Any]]:
     return network.eval(), {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
 
 
-def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Path) -> dict[str, Any]:
+def export(
+    checkpoint: Path, folder: Path, val_annotations: Path, val_images: Path, keep: float = 0.0
+) -> dict[str, Any]:
     """Write a detector bundle and measure it; `config.json` must lie beside the checkpoint.
 
     Args:
@@ -73,15 +75,23 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
         folder: Of the bundle; it should end in .tpose.
         val_annotations: COCO-format file to measure on; the score threshold becomes the one with the best F1 there.
         val_images: Its folder.
+        keep: Share, below 1, of the weights that the run went on from (its `init`) in the mean that is exported: often
+            better than either (Wortsman et al., Model soups, ICML 2022).
 
     Returns:
         What the bundle says of itself.
 
     Raises:
-        CheckpointError: The checkpoint cannot be used.
+        CheckpointError: The checkpoint cannot be used, or there is nothing to keep.
+        InputError: `keep` is no such share.
     """
+    if not 0 <= keep < 1:
+        raise InputError(f"keep={keep}: give a share from 0 to below 1")
     network, training = load_average(checkpoint)
     config = DetectorConfig.load(checkpoint.with_name("config.json"))
+    if keep:
+        _move_towards(network, config.init, keep)
+        training["kept_of_before"] = keep
     truth, images = read_images(val_annotations, val_images)
     with tempfile.TemporaryDirectory() as temporary:
         graph = Path(temporary) / _GRAPH
@@ -112,6 +122,18 @@ def export(checkpoint: Path, folder: Path, val_annotations: Path, val_images: Pa
         }
         write_bundle(folder, description, Path(temporary))
     return description
+
+
+def _move_towards(network: PersonNetwork, init: str, share: float) -> None:
+    """Make a network, in place, the mean of itself and the one that its run went on from."""
+    if not init:
+        raise CheckpointError("this run went on from no other weights: nothing of them can be kept")
+    before = PersonNetwork()
+    load_weights(before, Path(init))
+    with torch.no_grad():
+        for value, earlier in zip(network.state_dict().values(), before.state_dict().values(), strict=True):
+            if value.is_floating_point():
+                value.lerp_(earlier, share)
 
 
 def _before(init: str) -> dict[str, Any]:
