@@ -45,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write the bundle of a checkpoint's averaged weights, and measure it")
     export.add_argument("--checkpoint", type=Path, required=True, help="last.pt of a run")
     export.add_argument("--bundle", type=Path, required=True, help="folder to write, such as person.tpose")
-
     export.add_argument(
         "--keep", type=float, default=0.0, metavar="SHARE", help="of the weights that the run went on from, in the mean"
     )
