@@ -25,8 +25,8 @@ class Detection:
         longest: The same while nobody new comes; each detection that finds nobody new brings it 1.5 times nearer.
         score_drop: Share of its usual score that a person has to keep, or the detector looks again.
         scene_change: Mean difference of the grey levels (0..255) of two frames that makes it another scene.
-        overlap: IoU from which a detected box takes a carried one's place. Carried boxes come from poses and fit
-            loosely: at 0.5 a street's people got more ids, from more runs of the detector.
+        overlap: IoU from which a detected box takes a carried one's place. Below it both are posed, and the worse of
+            two poses of one person is dropped: a low value loses people whom the detector sees as one.
         coast: Seconds for which a lost track's box is still tried.
         unseen: Share of its score that a carried box keeps when the detector looks and finds nobody there. A pose that
             drifted off its person falls below the tracker's `keep_score` with the next look or two; one whose joints
@@ -37,7 +37,7 @@ class Detection:
     longest: float = 0.5
     score_drop: float = 0.7
     scene_change: float = 25.0
-    overlap: float = 0.35
+    overlap: float = 0.57
     coast: float = 0.3
     unseen: float = 0.5
 
