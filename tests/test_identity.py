@@ -142,6 +142,25 @@ def test_a_pose_that_drifted_off_its_person_ends_with_the_next_looks(joint_score
     assert len(shown) == lives
 
 
+def test_a_look_that_found_nobody_is_not_forgotten_with_its_frame() -> None:
+    """Of two people the detector sees one; the other's joints are unsure."""
+    people = np.float32([[100, 50, 60, 150], [250, 50, 60, 150]])
+    tracker, finder = Tracker(COCO17), BoxFinder(Finds(people[:1], np.float32([0.9])), Detection(), Tracking())
+    joints, sure = np.stack([joints_of(tuple(box)) for box in people]), np.float32([0.9, 0.3])
+    image, box_scores, candidates = np.zeros((300, 400, 3), np.uint8), np.float32([0.9, 0.7]), None
+    for time in np.arange(0, 1, 0.1):
+        scores = np.repeat(sure[:, None], 17, axis=1)
+        tracker.update(Poses(joints, scores, people, sure * box_scores, COCO17), float(time), box_scores)
+        looked = candidates is not None and candidates.reason is not None
+        candidates = finder(image, float(time) + 0.1, tracker.tracks)
+        if tracker.tracks.lost.any():
+            break
+        box_scores = candidates.scores
+    assert looked  # the second of them had half of half of .7 left, too little to be carried on
+    assert candidates.reason is None
+    np.testing.assert_allclose(sorted(candidates.scores), [0.175, 0.9])
+
+
 @pytest.mark.parametrize(("noise", "ids"), [(0.0, 1), (8.0, 1), (60.0, 2)])  # px: OKS 1, about 0.6, and somebody else
 def test_a_person_who_is_posed_twice_gets_one_id(noise: float, ids: int) -> None:
     rng, tracker, given = np.random.default_rng(0), Tracker(COCO17), set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,7 @@ class BoxFinder:
         self._motion_time = tracking.motion_time
         self._interval = options.shortest
         self._last = -np.inf
+        self._looks: deque[float] = deque(maxlen=16)  # times of the last detections
         self._strangers = np.zeros((0, 4), np.float32)  # boxes of the last detection that no track had
         self._sample: NDArray[np.int16] | None = None
 
@@ -89,7 +91,9 @@ class BoxFinder:
         tried = tracks[(time - tracks.seen <= options.coast) | ~tracks.lost]
         boxes = tried.boxes(time, self._motion_time)
         near = _overlapping(boxes, image.shape[:2])
-        boxes, scores = boxes[near], tried.box_scores[near]
+        # Whoever was lost on a frame of a look was not found by it; the track keeps the score of the frame before.
+        doubt = np.where(np.isin(tried.missed, self._looks), options.unseen, 1).astype(np.float32)
+        boxes, scores = boxes[near], (doubt * tried.box_scores)[near]
         reason = self._reason(image, time, tracks)
         if reason is None:
             return Candidates(boxes, scores, None)
@@ -101,6 +105,7 @@ class BoxFinder:
         self._strangers = found[strange]
         self._interval = options.shortest if somebody_new else min(1.5 * self._interval, options.longest)
         self._last = time
+        self._looks.append(time)
         # Detections have seen this frame, carried boxes have not. Doubles among them are the detector's affair.
         free = box_iou(boxes, found).max(axis=1, initial=0) < options.overlap
         scores = np.concatenate((found_scores, options.unseen * scores[free]))
