@@ -108,6 +108,7 @@ class Finds:
         (0.0, 1),  # the detection takes the carried box's place
         (15.0, 1),  # IoU .60: a box around a pose fits loosely
         (25.0, 2),  # IoU .41: perhaps somebody else
+        (40.0, 2),  # IoU .20: somebody else
     ],
 )
 def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, kept: int) -> None:

@@ -72,8 +72,7 @@ class BoxFinder:
         self._options = options
         self._motion_time = tracking.motion_time
         self._interval = options.shortest
-        self._last = -np.inf
-        self._looks: deque[float] = deque(maxlen=16)  # times of the last detections
+        self._looks = deque([-np.inf], maxlen=16)  # times of the last detections
         self._strangers = np.zeros((0, 4), np.float32)  # boxes of the last detection that no track had
         self._sample: NDArray[np.int16] | None = None
 
@@ -104,7 +103,6 @@ class BoxFinder:
         somebody_new = bool((strange & ~again).any())
         self._strangers = found[strange]
         self._interval = options.shortest if somebody_new else min(1.5 * self._interval, options.longest)
-        self._last = time
         self._looks.append(time)
         # Detections have seen this frame, carried boxes have not. Doubles among them are the detector's affair.
         free = box_iou(boxes, found).max(axis=1, initial=0) < options.overlap
@@ -116,11 +114,11 @@ class BoxFinder:
         options = self._options
         if self._is_other_scene(image):
             return "scene"
-        if (tracks.missed[tracks.confirmed] > self._last).any():
+        if (tracks.missed[tracks.confirmed] > self._looks[-1]).any():
             return "lost"
         if tracks.lost.all():
             return "start"
-        waited = time - self._last
+        waited = time - self._looks[-1]
         fell = tracks.person_scores < options.score_drop * tracks.usual_scores
         if waited >= options.shortest and (fell & tracks.confirmed & ~tracks.lost).any():
             return "score"
