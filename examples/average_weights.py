@@ -18,7 +18,7 @@ import torch
 
 from transpose_sdk.errors import InputError, TransposeError
 from transpose_sdk.models import TransPose, checkpoint_skeleton, load_checkpoint, save_checkpoint
-from transpose_sdk.models.zoo import build_model
+from transpose_sdk.models.create import build_model
 
 
 def average(networks: list[TransPose], weights: list[float]) -> TransPose:

@@ -28,12 +28,12 @@ import openvino as ov
 import torch
 
 from transpose_sdk.backends.onnx_graph import onnx_graph
-from transpose_sdk.bundle import Bundle, open_bundle
-from transpose_sdk.convert.figures import drawn_people
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.bundles.bundle import Bundle, open_bundle
+from transpose_sdk.convert.drawn_people import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
 from transpose_sdk.models import TransPose, Variant, create_model, load_checkpoint
-from transpose_sdk.models.zoo import build_model
-from transpose_sdk.openvino_core import CORE
+from transpose_sdk.models.create import build_model
 
 EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 graph"
 INT8, INT8_FP32 = "OpenVINO INT8", "OpenVINO INT8, rest in FP32"

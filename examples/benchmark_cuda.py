@@ -25,11 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from transpose_sdk.backends.protocol import Backend
+from transpose_sdk.backend import Backend
 from transpose_sdk.backends.pytorch import TorchBackend, find_torch_device
-from transpose_sdk.bundle import open_bundle
+from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.convert import export_bundle
-from transpose_sdk.convert.figures import drawn_people
+from transpose_sdk.convert.drawn_people import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork
 from transpose_sdk.models import TransPose, create_model
 

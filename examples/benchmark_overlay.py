@@ -19,11 +19,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from transpose_sdk.bundle import DEFAULT_MODEL
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
+from transpose_sdk.drawing.annotator import PoseAnnotator
+from transpose_sdk.drawing.overlay import AttentionOverlay, warm_up
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.sources import open_source
-from transpose_sdk.overlay import AttentionOverlay, warm_up
 from transpose_sdk.stream import PoseStream
 
 SIDES = (False, True)  # without and with the overlay
@@ -66,7 +66,7 @@ def in_turn(number: int) -> tuple[bool, bool]:
 def stream(args: argparse.Namespace, estimators: dict[bool, PoseEstimator]) -> dict[str, float]:
     """As `transpose run` does it."""
     times, frames = Times(), 0
-    overlay = AttentionOverlay(args.joint, estimators[True].attention_grid, estimators[True].bundle.input_size)
+    overlay = AttentionOverlay(args.joint)
     annotators = {False: PoseAnnotator(), True: PoseAnnotator(attention=overlay)}
     for number in range(-1, args.rounds):
         for shown in in_turn(number):
@@ -79,7 +79,7 @@ def stream(args: argparse.Namespace, estimators: dict[bool, PoseEstimator]) -> d
 def one_by_one(args: argparse.Namespace, estimator: PoseEstimator) -> dict[str, float]:
     """One frame after another on one thread."""
     times, people = Times(), 0
-    overlay = AttentionOverlay(args.joint, estimator.attention_grid, estimator.bundle.input_size)
+    overlay = AttentionOverlay(args.joint)
     annotators = {False: PoseAnnotator(), True: PoseAnnotator(attention=overlay)}
     with open_source(args.source, stop=args.frames) as source:
         for frame in source:

@@ -10,8 +10,8 @@ stream    end to end: file decoding, detector, crops, network, pose decoding, tr
 plain     a straightforward loop: detector on every frame, one person after another, the network in eager FP32 PyTorch,
           the published decoder in NumPy, no threads and no tracks (with --plain; needs torch)
 
-How the detector is counted is told in `transpose_sdk.bench`, which does the measuring; `transpose bench` does the same
-for one clip, and its parts alone.
+How the detector is counted is told in `transpose_sdk.diagnostics.bench`, which does the measuring; `transpose bench`
+does the same for one clip, and its parts alone.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import numpy as np
 from benchmark_decoding import plain_decode_dark
 from numpy.typing import NDArray
 
-from transpose_sdk.bench import Figure, Stopwatch, WatchedEstimator, Work, record_work, stream_round, table
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.crops import boxes_to_centers_scales, crop_affines, heatmap_to_image, warp_crops
+from transpose_sdk.diagnostics.bench import Figure, Stopwatch, WatchedEstimator, Work, record_work, stream_round, table
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source

@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from transpose_sdk.trainers.batches import Batch, EpochBatches
+from transpose_sdk.trainers.data.batches import Batch, EpochBatches
+from transpose_sdk.trainers.data.skeleton_file import load_skeleton
+from transpose_sdk.trainers.data.training_set import load_training_set
 from transpose_sdk.trainers.loop import batch_loader, chosen, set_mode
 from transpose_sdk.trainers.recipe import Recipe
 from transpose_sdk.trainers.run import Run, start_run
-from transpose_sdk.trainers.skeleton_file import load_skeleton
 from transpose_sdk.trainers.step import train_step
-from transpose_sdk.trainers.training_set import load_training_set
 
 WANTED = 0.85  # of the synthetic step rate, where there is a GPU
 

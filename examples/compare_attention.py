@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from transpose_sdk.attention import attention_areas
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
+from transpose_sdk.dependency import attention_areas
 from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
 
@@ -42,7 +42,7 @@ def main() -> None:
         PoseEstimator(args.bundle, args.device, args.precision, "frame", attention=True) as estimator,
         PoseEstimator(args.bundle, args.device, args.reference, "frame", attention=True) as reference,
     ):
-        grid, input_size, joints = reference.attention_grid, reference.bundle.input_size, reference.skeleton.names
+        joints = reference.skeleton.names
         for item in persons[: args.crops]:
             image = cv2.imread(str(args.images / names[item["image_id"]]))
             if image is None:
@@ -50,9 +50,7 @@ def main() -> None:
             box = np.array([item["bbox"]], np.float32)
             wanted = reference(image, boxes=box)
             given = replace(estimator(image, boxes=box), keypoints=wanted.keypoints)
-            pairs = zip(
-                *(attention_areas(poses, 0, joints, grid, input_size) for poses in (given, wanted)), strict=True
-            )
+            pairs = zip(*(attention_areas(poses, 0, joints) for poses in (given, wanted)), strict=True)
             correlations.append([np.corrcoef(a.grid.ravel(), b.grid.ravel())[0, 1] for a, b in pairs])
     means = np.mean(correlations, axis=0)
     report = {

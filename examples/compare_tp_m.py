@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
+from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.convert.onnx import export_onnx
 from transpose_sdk.models import create_model
-from transpose_sdk.openvino_core import CORE
 from transpose_sdk.trainers.loop import train
 from transpose_sdk.trainers.recipe import load_recipe
 

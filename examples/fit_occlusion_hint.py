@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk import signals
-from transpose_sdk.bundle import DEFAULT_MODEL, Bundle
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL, Bundle
 from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
 
@@ -53,7 +53,7 @@ def collect(
         if image is None:
             raise DataError(f"cannot read the image {images / name}: check the images' folder")
         poses = estimator(image, boxes=np.array([box], np.float32))
-        found = signals.joint_signals(poses, estimator.attention_grid, estimator.bundle.input_size)
+        found = signals.joint_signals(poses)
         values = [poses.scores[0] if feature == "score" else getattr(found, feature)[0] for feature in signals.FEATURES]
         labelled = keypoints[:, 2] > 0
         features.append(np.stack(values, axis=1)[labelled].astype(np.float64))

@@ -25,8 +25,8 @@ from transpose_sdk.models import TransPose, create_model, load_checkpoint, save_
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.models.variant import POSITIONS
 from transpose_sdk.skeletons import COCO17
-from transpose_sdk.trainers.benchmark import Benchmark
-from transpose_sdk.trainers.evaluation import evaluate_boxes, image_reader
+from transpose_sdk.trainers.evaluation.benchmark import Benchmark
+from transpose_sdk.trainers.evaluation.evaluate import evaluate_boxes, image_reader
 from transpose_sdk.trainers.loop import train
 from transpose_sdk.trainers.recipe import Recipe, load_recipe
 from transpose_sdk.trainers.validation import validation_set

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import transpose_sdk as tp
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.media.sources import open_source
 
 FPS = 30.0

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.signal import butter, filtfilt
 
 import transpose_sdk as tp
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.poses import Poses
-from transpose_sdk.smoothing import OneEuro, PoseSmoother
+from transpose_sdk.tracking.smoothing import PoseSmoother, SmoothingOptions
 
 REFERENCE_HZ = 6.0
 SHORTEST = 30  # frames that a track has to last to be measured
@@ -49,7 +49,7 @@ def record(path: str, estimator: tp.PoseEstimator, frames: int | None) -> Clip:
     return Clip(path, source.fps or 30.0, [time for time, _ in pairs], [poses for _, poses in pairs])
 
 
-def smoothed(clip: Clip, options: OneEuro) -> list[Poses]:
+def smoothed(clip: Clip, options: SmoothingOptions) -> list[Poses]:
     """The clip's poses through the filter, without the people that it carries on."""
     smoother = PoseSmoother(options)
     return [smoother(poses, time)[0][: len(poses)] for poses, time in zip(clip.poses, clip.times, strict=True)]
@@ -141,10 +141,10 @@ def main() -> None:
         )
         out("min_cutoff  beta  d_cutoff  jitter  ratio  lag ms\n")
         for options in itertools.product(args.min_cutoff, args.beta, args.d_cutoff):
-            after, lag = measure(clip, smoothed(clip, OneEuro(*options)))
+            after, lag = measure(clip, smoothed(clip, SmoothingOptions(*options)))
             out("{:10.2f}{:6.1f}{:10.1f}".format(*options) + f"{after:8.2f}{jitter / after:7.1f}{lag:8.0f}\n")
-        for sides in (0.0, OneEuro.sides):
-            share = astray(clip, smoothed(clip, OneEuro(sides=sides)))
+        for sides in (0.0, SmoothingOptions.sides):
+            share = astray(clip, smoothed(clip, SmoothingOptions(sides=sides)))
             out(f"astray with the defaults and sides={sides}: {100 * share:.2f} %\n")
 
 

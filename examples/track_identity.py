@@ -27,10 +27,10 @@ from scipy.optimize import linear_sum_assignment
 
 import transpose_sdk as tp
 from transpose_sdk.boxes import box_iou
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.media.sources import open_source
-from transpose_sdk.stream import Detection
-from transpose_sdk.tracking import Tracker, Tracking
+from transpose_sdk.stream import DetectionOptions
+from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
 
 PEOPLE = Path(__file__).resolve().parents[1] / "tests" / "vtest_people.json"
 MATCHES = 0.5  # IoU from which a box is an annotated person's
@@ -113,7 +113,7 @@ def iou_tracks(
 
 
 def tracker_tracks(
-    clip: str, stop: int, estimator: tp.PoseEstimator, options: Tracking | None = None
+    clip: str, stop: int, estimator: tp.PoseEstimator, options: TrackingOptions | None = None
 ) -> tuple[list[Boxes], list[Float]]:
     """The tracker on detections of every frame; also the detections."""
     tracker, found, detections = Tracker(estimator.skeleton, options), [], []
@@ -130,14 +130,14 @@ def stream_tracks(
     clip: str,
     stop: int,
     estimator: tp.PoseEstimator,
-    options: Tracking | None = None,
-    detection: Detection | None = None,
+    options: TrackingOptions | None = None,
+    detection: DetectionOptions | None = None,
 ) -> tuple[list[Boxes], int]:
     """What the stream gives for every frame, and how often its detector ran."""
     source = open_source(clip, stop=stop)
     with tp.PoseStream(source, estimator, policy="every", tracking=options, detection=detection) as stream:
         frames = list(stream)
-    return [boxes_of(frame.poses) for frame in frames], sum(frame.detection is not None for frame in frames)
+    return [boxes_of(frame.poses) for frame in frames], sum(frame.look is not None for frame in frames)
 
 
 def boxes_of(poses: tp.Poses) -> Boxes:

@@ -24,7 +24,7 @@ from PyQt6.QtWidgets import QApplication, QWidget
 
 from transpose_sdk.apps.viewer.dialogs import HelpSheet
 from transpose_sdk.apps.viewer.window import MainWindow
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.errors import SinkError, SourceError
 
 PATIENCE = 120.0  # seconds for a network to compile and a frame to come

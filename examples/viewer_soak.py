@@ -28,7 +28,7 @@ from PyQt6.QtCore import QSettings, QTimer
 from PyQt6.QtWidgets import QApplication
 
 from transpose_sdk.apps.viewer.window import MainWindow
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 DEED_SECONDS = 3.0
 SEEK_TO = 20

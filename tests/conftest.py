@@ -44,7 +44,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_network(shared: Path) -> dict[str, str]:
     """Options of the shipped network; TRANSPOSE_TEST_BUNDLE names another trained one."""
-    from transpose_sdk.bundle import DEFAULT_MODEL, bundle_names
+    from transpose_sdk.bundles.bundle import DEFAULT_MODEL, bundle_names
 
     model = os.environ.get("TRANSPOSE_TEST_BUNDLE", DEFAULT_MODEL)
     if model == DEFAULT_MODEL and model not in bundle_names("pose"):

@@ -9,16 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transpose_sdk.attention import (
-    DependencyArea,
-    Threshold,
-    affected_area,
-    affected_columns,
-    attention_areas,
-    dependency_area,
-    dependency_rows,
-)
+from transpose_sdk.attention import Attention, affected_columns, dependency_rows
 from transpose_sdk.crops import apply_affine, crop_affines, invert_affines, warp_crops
+from transpose_sdk.dependency import DependencyArea, Threshold, affected_area, attention_areas, dependency_area
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17
@@ -88,9 +81,7 @@ def poses_with_keypoint_at(crop_xy: tuple[float, float], grid: tuple[int, int]) 
         boxes=np.float32([[0, 0, 1, 1]]),
         person_scores=np.ones(1, np.float32),
         skeleton=COCO17,
-        queries=queries[None],
-        keys=keys[None],
-        crop_affines=crop_to_image.astype(np.float32),
+        attention=Attention(queries[None], keys[None], crop_to_image.astype(np.float32), grid, INPUT),
     )
 
 
@@ -107,12 +98,11 @@ def poses_with_keypoint_at(crop_xy: tuple[float, float], grid: tuple[int, int]) 
 def test_location_and_values(grid: tuple[int, int], heatmap_xy: tuple[float, float], cell: tuple[int, int]) -> None:
     crop_xy = (heatmap_xy[0] * 191 / 47, heatmap_xy[1] * 255 / 63)
     poses = poses_with_keypoint_at(crop_xy, grid)
-    assert poses.queries is not None
-    assert poses.keys is not None
+    assert poses.attention is not None
     index = cell[1] * grid[1] + cell[0]
-    whole = full_map(poses.queries[0], poses.keys[0])
-    dependency = dependency_area(poses, 0, "left_wrist", grid, INPUT)
-    affected = affected_area(poses, 0, 9, grid, INPUT)
+    whole = full_map(poses.attention.queries[0], poses.attention.keys[0])
+    dependency = dependency_area(poses, 0, "left_wrist")
+    affected = affected_area(poses, 0, 9)
     assert dependency.location == affected.location == cell
     assert dependency.keypoint == affected.keypoint == "left_wrist"
     np.testing.assert_allclose(dependency.grid, whole[index].reshape(grid), atol=1e-6)
@@ -129,10 +119,10 @@ def test_location_and_values(grid: tuple[int, int], heatmap_xy: tuple[float, flo
 )
 def test_transform_takes_cell_centres_to_the_image(grid: tuple, cell: tuple, heatmap_xy: tuple) -> None:
     poses = poses_with_keypoint_at((50, 60), grid)
-    assert poses.crop_affines is not None
-    area = dependency_area(poses, 0, "nose", grid, INPUT)
+    assert poses.attention is not None
+    area = dependency_area(poses, 0, "nose")
     crop_xy = (heatmap_xy[0] * 191 / 47, heatmap_xy[1] * 255 / 63)
-    expected = apply_affine(crop_xy, poses.crop_affines[0].astype(np.float64))
+    expected = apply_affine(crop_xy, poses.attention.crop_affines[0].astype(np.float64))
     np.testing.assert_allclose(apply_affine(cell, area.transform), expected, atol=1e-3)
 
 
@@ -177,41 +167,55 @@ def test_bad_thresholds(text: str) -> None:
         ({"person": -1}, "no person -1"),
         ({"keypoint": "left_wing"}, "no keypoint 'left_wing'"),
         ({"keypoint": 17}, "no keypoint 17"),
-        ({"grid": (64, 48)}, "3072 cells"),
     ],
 )
 def test_what_is_not_there_is_refused(arguments: dict, message: str) -> None:
     poses = poses_with_keypoint_at((50, 60), (32, 24))
-    defaults = {"person": 0, "keypoint": "nose", "grid": (32, 24), "input_size": INPUT}
+    defaults = {"person": 0, "keypoint": "nose"}
     with pytest.raises(InputError, match=message):
         dependency_area(poses, **{**defaults, **arguments})
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"grid": (64, 48)}, "3072 cells"),  # of another network
+        ({"keys": np.zeros((1, 2, 767, 8), np.float32)}, r"keys of \(1, 2, 767, 8\)"),
+        ({"crop_affines": np.zeros((2, 2, 3), np.float32)}, r"crop_affines of \(2, 2, 3\): give \(1, 2, 3\)"),
+    ],
+)
+def test_attention_that_does_not_fit_together_is_refused(changed: dict, message: str) -> None:
+    attention = poses_with_keypoint_at((50, 60), (32, 24)).attention
+    assert attention is not None
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(attention, **changed)
+
+
 def test_poses_without_attention_are_refused() -> None:
-    poses = dataclasses.replace(poses_with_keypoint_at((50, 60), (32, 24)), queries=None, keys=None)
+    poses = dataclasses.replace(poses_with_keypoint_at((50, 60), (32, 24)), attention=None)
     with pytest.raises(InputError, match="carry no attention"):
-        dependency_area(poses, 0, "nose", (32, 24), INPUT)
+        dependency_area(poses, 0, "nose")
 
 
 @pytest.mark.parametrize("mode", ["dependency", "affected"])
 def test_several_keypoints_at_once_are_those_one_by_one(mode: str) -> None:
     poses = poses_with_keypoint_at((50, 60), (32, 24))
     single = {"dependency": dependency_area, "affected": affected_area}[mode]
-    for area in attention_areas(poses, 0, ["left_wrist", 0, "nose"], (32, 24), INPUT, mode):
-        expected = single(poses, 0, area.keypoint, (32, 24), INPUT)
+    for area in attention_areas(poses, 0, ["left_wrist", 0, "nose"], mode):
+        expected = single(poses, 0, area.keypoint)
         np.testing.assert_allclose(area.grid, expected.grid, atol=1e-7)
         assert area.location == expected.location
 
 
 def test_unknown_modes_are_refused() -> None:
     with pytest.raises(InputError, match="no attention mode 'sideways'"):
-        attention_areas(poses_with_keypoint_at((50, 60), (32, 24)), 0, [0], (32, 24), INPUT, "sideways")
+        attention_areas(poses_with_keypoint_at((50, 60), (32, 24)), 0, [0], "sideways")
 
 
 def test_every_layer_equals_the_networks_own_maps() -> None:
     torch = pytest.importorskip("torch", reason="the networks need torch")
-    from transpose_sdk.layers import layer_poses
     from transpose_sdk.models import create_model
+    from transpose_sdk.models.layer_attention import layer_poses
     from transpose_sdk.models.preprocessing import Preprocessing
 
     torch.manual_seed(0)
@@ -219,14 +223,15 @@ def test_every_layer_equals_the_networks_own_maps() -> None:
     image = np.random.default_rng(1).integers(0, 255, (64, 48, 3), np.uint8)
     boxes = np.float32([[0.1 * 48, 0.1 * 64, 0.8 * 48, 0.8 * 64]])
     layers = layer_poses(model, image, boxes, np.ones(1, np.float32), COCO17)
-    affine = invert_affines(layers[0].crop_affines)
+    assert layers[0].attention is not None
+    affine = invert_affines(layers[0].attention.crop_affines)
     crop = warp_crops(image, affine, (64, 48))
     with torch.inference_mode():
         maps = model.attention_maps(Preprocessing()(torch.from_numpy(crop)))
     assert len(layers) == len(maps) == 3
     for poses, whole in zip(layers, maps, strict=True):
         np.testing.assert_array_equal(poses.keypoints, layers[0].keypoints)
-        rows = dependency_rows(poses.queries[0], poses.keys[0], range(48))
+        rows = dependency_rows(poses.attention.queries[0], poses.attention.keys[0], range(48))
         np.testing.assert_allclose(rows, whole[0].numpy(), rtol=0, atol=1e-5)
 
 

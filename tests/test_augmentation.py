@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 
-from trainers.augmentation import View, plain_view, random_view
-from trainers.batches import EpochBatches
-from trainers.image_cache import ImageCache
-from trainers.persons import Persons
-from trainers.recipe import Recipe
 from transpose_sdk.skeletons import COCO17
+from transpose_sdk.trainers.data.augmentation import View, plain_view, random_view
+from transpose_sdk.trainers.data.batches import EpochBatches
+from transpose_sdk.trainers.data.image_cache import ImageCache
+from transpose_sdk.trainers.data.persons import Persons
+from transpose_sdk.trainers.recipe import Recipe
 
 BOX = np.float32([40, 30, 120, 200])
 JOINTS = np.float32([(50 + 5 * k, 40 + 11 * k) for k in range(17)])

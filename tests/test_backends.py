@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from transpose_sdk import probe as probes
+from transpose_sdk.backend import Backend, Outputs
 from transpose_sdk.backends import openvino
 from transpose_sdk.backends.choose import open_backend, parse_device
-from transpose_sdk.backends.protocol import Backend, Outputs
-from transpose_sdk.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.bundles import probe as probes
+from transpose_sdk.bundles.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.bundles.probe import Limits, Probe, check
 from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
 from transpose_sdk.estimator import PoseEstimator
-from transpose_sdk.openvino_core import CORE
-from transpose_sdk.probe import Limits, Probe, check
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +65,7 @@ def expected(bundle: Bundle, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float
     model = load_checkpoint(bundle.graph("torch").path)
     with torch.inference_mode():
         outputs = model.forward_with_attention(Preprocessing()(torch.from_numpy(crops)))
-    return tuple(output.numpy() for output in outputs)
+    return tuple(output.numpy() for output in outputs.given)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES, ids=lambda runtime: "-".join(map(str, runtime[:2])))
@@ -99,7 +99,7 @@ def test_every_runtime_gives_the_networks_answers(
 ) -> None:
     backend, tolerance = opened
     outputs = backend.infer(crops[:count], attention=True)
-    for answer, wanted in zip(outputs, expected, strict=True):
+    for answer, wanted in zip(outputs.given, expected, strict=True):
         assert answer is not None
         assert (answer.dtype, answer.shape) == (np.float32, (count, *wanted.shape[1:]))
         np.testing.assert_allclose(answer, wanted[:count], rtol=0, atol=tolerance * np.abs(wanted).max())
@@ -130,7 +130,7 @@ def test_ctrl_c_finds_a_stack_after_models_were_closed(bundle: Bundle) -> None:
     script = f"""if True:
         import signal
         from transpose_sdk.backends.choose import open_backend
-        from transpose_sdk.bundle import open_bundle
+        from transpose_sdk.bundles.bundle import open_bundle
 
         opened = [open_backend(open_bundle({str(bundle.folder)!r}, "pose"), "CPU") for _ in range(2)]
         while opened:
@@ -288,7 +288,7 @@ def test_onnx_runtime_runs_a_bundle_that_has_only_its_checkpoint(
     backend = open_backend(bare, "ONNXRUNTIME:CPU", verify=True)
     outputs = backend.infer(crops, attention=True)
     backend.close()
-    for answer, wanted in zip(outputs, expected, strict=True):
+    for answer, wanted in zip(outputs.given, expected, strict=True):
         np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
     (kept,) = (tmp_path / "home" / "compiled" / "onnx").iterdir()
     written = kept.stat().st_mtime_ns
@@ -548,6 +548,6 @@ def test_nvidia_gpus_give_the_networks_answers(
     backend = open_backend(bundle, device, precision, verify=True)
     for count in (1, 3, 11, 2):  # small batches after large ones: no answer of the padding may show
         outputs = backend.infer(crops[:count], attention=True)
-        for answer, wanted in zip(outputs, expected, strict=True):
+        for answer, wanted in zip(outputs.given, expected, strict=True):
             np.testing.assert_allclose(answer, wanted[:count], rtol=0, atol=tolerance * np.abs(wanted).max())
     backend.close()

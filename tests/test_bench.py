@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from blob_people import BlobDetector, picture, write_blob_bundle
 
-from transpose_sdk import bench
-from transpose_sdk.bench_clip import PEOPLE, KnownPeople, drawn_clip
-from transpose_sdk.bundle import ASSETS, DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import ASSETS, DEFAULT_MODEL
 from transpose_sdk.cli.main import main
+from transpose_sdk.diagnostics import bench
+from transpose_sdk.diagnostics.clip import PEOPLE, KnownPeople, drawn_clip
 from transpose_sdk.errors import InputError
 from transpose_sdk.media.frames import Source
 from transpose_sdk.media.sources import open_source

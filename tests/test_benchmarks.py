@@ -17,16 +17,16 @@ from scipy.io import savemat
 torch = pytest.importorskip("torch", reason="evaluation belongs to training: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.benchmark import Benchmark, read_benchmark  # noqa: E402
-from trainers.evaluation import answers_to_boxes, image_reader, read_detections, score  # noqa: E402
-from trainers.loop import train  # noqa: E402
-from trainers.pairs import Answer, correct_shares, joint_table, pair_up, size_table, text_table  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.worst import CAPTION, COLUMNS, TILE, worst_persons, write_worst  # noqa: E402
 from transpose_sdk.cli.main import main  # noqa: E402
 from transpose_sdk.errors import DataError  # noqa: E402
 from transpose_sdk.poses import Poses  # noqa: E402
 from transpose_sdk.skeletons import COCO17, LSP14, MPII16, Skeleton  # noqa: E402
+from transpose_sdk.trainers.evaluation.benchmark import Benchmark, read_benchmark  # noqa: E402
+from transpose_sdk.trainers.evaluation.evaluate import answers_to_boxes, image_reader, read_detections, score  # noqa: E402
+from transpose_sdk.trainers.evaluation.pairs import Answer, correct_shares, joint_table, pair_up, size_table, text_table  # noqa: E402
+from transpose_sdk.trainers.evaluation.worst import CAPTION, COLUMNS, TILE, worst_persons, write_worst  # noqa: E402
+from transpose_sdk.trainers.loop import train  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 
 HEAD = 10.0  # px, of every person: 0.6 * hypot(10, 13.33)
 TINY: dict[str, Any] = {

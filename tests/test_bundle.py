@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from transpose_sdk.bundle import SCHEMA, bundle_names, open_bundle, write_bundle
+from transpose_sdk.bundles.bundle import SCHEMA, bundle_names, open_bundle, write_bundle
 from transpose_sdk.errors import BundleError
 
 DESCRIPTION = {

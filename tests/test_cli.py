@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from transpose_sdk.bundle import ASSETS, DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import ASSETS, DEFAULT_MODEL
 from transpose_sdk.cli import progress
 from transpose_sdk.cli.interrupts import interrupts_kept
 from transpose_sdk.cli.main import COMMANDS, main

@@ -18,16 +18,16 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install t
 
 import yaml  # noqa: E402
 
-from trainers import image_cache  # noqa: E402
-from trainers.batches import epoch_order  # noqa: E402
-from trainers.image_cache import ImageFolder, open_images  # noqa: E402
-from trainers.persons import load_persons  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.skeleton_file import DEFAULT_SIGMA, category_skeleton, load_skeleton, mirrored_name  # noqa: E402
-from trainers.training_set import load_training_set, read_training_set  # noqa: E402
 from transpose_sdk.crops import boxes_to_centers_scales  # noqa: E402
 from transpose_sdk.errors import DataError, InputError  # noqa: E402
 from transpose_sdk.skeletons import COCO17, LSP14, MPII16, SKELETONS, Skeleton, joint_places  # noqa: E402
+from transpose_sdk.trainers.data import image_cache  # noqa: E402
+from transpose_sdk.trainers.data.batches import epoch_order  # noqa: E402
+from transpose_sdk.trainers.data.image_cache import ImageFolder, open_images  # noqa: E402
+from transpose_sdk.trainers.data.persons import load_persons  # noqa: E402
+from transpose_sdk.trainers.data.skeleton_file import DEFAULT_SIGMA, category_skeleton, load_skeleton, mirrored_name  # noqa: E402
+from transpose_sdk.trainers.data.training_set import load_training_set, read_training_set  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 
 # Skeletons ----------------------------------------------------------------------------------------------------------
 

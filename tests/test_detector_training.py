@@ -15,20 +15,27 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.detector import loop  # noqa: E402
-from trainers.detector.__main__ import main as command  # noqa: E402
-from trainers.detector.augmentation import Sample, augment, compose  # noqa: E402
-from trainers.detector.config import DetectorConfig  # noqa: E402
-from trainers.detector.data import TrainingSet, prefetch, read_labels  # noqa: E402
-from trainers.detector.evaluation import evaluate, read_images  # noqa: E402
-from trainers.detector.export import export  # noqa: E402
-from trainers.detector.loop import Run, build_model, learning_rate, network_input, train, train_step  # noqa: E402
-from trainers.detector.targets import Labels, assign, box_giou, cell_boxes, cell_grid  # noqa: E402
 from transpose_sdk.detectors import open_detector  # noqa: E402
 from transpose_sdk.detectors.cells import decode_cells  # noqa: E402
 from transpose_sdk.errors import CheckpointError, DataError, InputError, TrainingError  # noqa: E402
 from transpose_sdk.models.checkpoint import half_kernels  # noqa: E402
-from transpose_sdk.models.person_detector import PersonDetector  # noqa: E402
+from transpose_sdk.models.detector_network import DetectorNetwork  # noqa: E402
+from transpose_sdk.trainers.detector import loop  # noqa: E402
+from transpose_sdk.trainers.detector.__main__ import main as command  # noqa: E402
+from transpose_sdk.trainers.detector.augmentation import Sample, augment, compose  # noqa: E402
+from transpose_sdk.trainers.detector.config import DetectorConfig  # noqa: E402
+from transpose_sdk.trainers.detector.data import TrainingSet, prefetch, read_labels  # noqa: E402
+from transpose_sdk.trainers.detector.evaluation import evaluate, read_images  # noqa: E402
+from transpose_sdk.trainers.detector.export import export  # noqa: E402
+from transpose_sdk.trainers.detector.loop import (  # noqa: E402
+    DetectorRun,
+    build_model,
+    learning_rate,
+    network_input,
+    train,
+    train_step,
+)
+from transpose_sdk.trainers.detector.targets import Labels, assign, box_giou, cell_boxes, cell_grid  # noqa: E402
 
 SIZE = (64, 96)
 RED = (0, 0, 255)
@@ -85,7 +92,7 @@ def _labels(boxes: list[list[float]], ignored: list[list[float]] | None = None) 
 
 
 def test_network() -> None:
-    network = PersonDetector().eval()
+    network = DetectorNetwork().eval()
     maps = network(torch.zeros(2, 3, *SIZE))
     cells = 8 * 12 + 4 * 6 + 2 * 3
     assert (maps.logits.shape, maps.distances.shape) == ((2, cells), (2, cells, 4))
@@ -97,7 +104,7 @@ def test_network() -> None:
 
 def test_stem_takes_the_imagenet_weights(shared: Path, data: DetectorConfig) -> None:
     stem = shared / "weights" / "init" / "mobilenet_v2_stem.safetensors"
-    run = Run(DetectorConfig(data.annotations, data.images, stem=str(stem)))
+    run = DetectorRun(DetectorConfig(data.annotations, data.images, stem=str(stem)))
     frozen = [name for name, parameter in run.model.named_parameters() if not parameter.requires_grad]
     assert {name.split(".")[1] for name in frozen} == {"0", "1", "2", "3"}
     assert run.model.features[0][0].weight.std() > 0.1
@@ -214,7 +221,7 @@ def test_training_and_runtime_decode_alike() -> None:
 def test_it_learns_one_batch(data: DetectorConfig, device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
-    run = Run(replace(data, device=device))
+    run = DetectorRun(replace(data, device=device))
     run.model.train()
     batch = TrainingSet(data).batch(0, SIZE, 0.0)
     labels = Labels(*(torch.from_numpy(array).to(device) for array in (batch.boxes, batch.weights, batch.ignored)))
@@ -234,14 +241,14 @@ def test_a_gpu_that_is_not_there(data: DetectorConfig) -> None:
 def test_a_resumed_run_is_the_same_run(data: DetectorConfig, tmp_path: Path) -> None:
     batches = TrainingSet(data)
 
-    def advance(run: Run, steps: int) -> None:
+    def advance(run: DetectorRun, steps: int) -> None:
         run.model.train()
         for _ in range(steps):
             batch = batches.batch(run.step, SIZE, data.mosaic)
             labels = Labels(*(torch.from_numpy(array) for array in (batch.boxes, batch.weights, batch.ignored)))
             train_step(run, network_input(batch.images), labels)
 
-    whole, killed, resumed = Run(data), Run(data), Run(data)
+    whole, killed, resumed = DetectorRun(data), DetectorRun(data), DetectorRun(data)
     advance(whole, 4)
     advance(killed, 2)
     killed.save(tmp_path / "last.pt")
@@ -288,7 +295,7 @@ def test_train_export_and_open(data: DetectorConfig, tmp_path: Path) -> None:
 
 
 def test_a_share_of_the_earlier_weights_is_kept(data: DetectorConfig, tmp_path: Path) -> None:
-    before = PersonDetector().state_dict()
+    before = DetectorNetwork().state_dict()
     save_file(before, tmp_path / "before.safetensors")
     config = replace(data, init=str(tmp_path / "before.safetensors"))
     train(config)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from transpose_sdk.bundle import ASSETS
+from transpose_sdk.bundles.bundle import ASSETS
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.detectors.cells import STRIDES, decode_cells
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
@@ -32,7 +32,7 @@ def squats(shared: Path) -> NDArray[np.uint8]:
 def person() -> Detector:
     """The detector that ships."""
     if not (ASSETS / "person.tpose").is_dir():
-        pytest.skip("the detector's bundle is not in the tree (python -m trainers.detector export)")
+        pytest.skip("the detector's bundle is not in the tree (python -m transpose_sdk.trainers.detector export)")
     return open_detector("person", device="CPU")
 
 

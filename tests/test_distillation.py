@@ -14,19 +14,19 @@ from openvino import opset13 as opset
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.batches import Batch, EpochBatches  # noqa: E402
-from trainers.graph_network import GraphNetwork  # noqa: E402
-from trainers.loop import train, train_one_epoch  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.run import start_run  # noqa: E402
-from trainers.state import load_state  # noqa: E402
-from trainers.step import prepare, step_loss  # noqa: E402
-from trainers.targets import heatmap_loss, heatmap_targets  # noqa: E402
-from trainers.teacher import Teacher, resample, taught_joints  # noqa: E402
+from transpose_sdk.backends.openvino_core import CORE  # noqa: E402
 from transpose_sdk.decoding import decode_dark  # noqa: E402
 from transpose_sdk.errors import BundleError, DataError  # noqa: E402
 from transpose_sdk.models import create_model, load_checkpoint, save_checkpoint  # noqa: E402
-from transpose_sdk.openvino_core import CORE  # noqa: E402
+from transpose_sdk.trainers.data.batches import Batch, EpochBatches  # noqa: E402
+from transpose_sdk.trainers.data.targets import heatmap_loss, heatmap_targets  # noqa: E402
+from transpose_sdk.trainers.graph_network import GraphNetwork  # noqa: E402
+from transpose_sdk.trainers.loop import train, train_one_epoch  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
+from transpose_sdk.trainers.run import start_run  # noqa: E402
+from transpose_sdk.trainers.state import load_state  # noqa: E402
+from transpose_sdk.trainers.step import prepare, step_loss  # noqa: E402
+from transpose_sdk.trainers.teacher import Teacher, resample, taught_joints  # noqa: E402
 
 CPU = torch.device("cpu")
 PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}

@@ -16,16 +16,16 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 
 from torch import nn  # noqa: E402
 
-from trainers import loop, step  # noqa: E402
-from trainers.batches import EpochBatches  # noqa: E402
-from trainers.loop import set_mode  # noqa: E402
-from trainers.processes import Processes  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.run import start_run  # noqa: E402
-from trainers.skeleton_file import load_skeleton  # noqa: E402
-from trainers.state import load_state  # noqa: E402
-from trainers.training_set import load_training_set  # noqa: E402
 from transpose_sdk.errors import DataError  # noqa: E402
+from transpose_sdk.trainers import loop, step  # noqa: E402
+from transpose_sdk.trainers.data.batches import EpochBatches  # noqa: E402
+from transpose_sdk.trainers.data.skeleton_file import load_skeleton  # noqa: E402
+from transpose_sdk.trainers.data.training_set import load_training_set  # noqa: E402
+from transpose_sdk.trainers.loop import set_mode  # noqa: E402
+from transpose_sdk.trainers.processes import Processes  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
+from transpose_sdk.trainers.run import start_run  # noqa: E402
+from transpose_sdk.trainers.state import load_state  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE: dict[str, Any] = {
@@ -52,10 +52,10 @@ TWICE = """
 import json, sys
 from pathlib import Path
 import torch
-from trainers import loop
-from trainers.batches import EpochBatches
-from trainers.processes import joined
-from trainers.recipe import Recipe
+from transpose_sdk.trainers import loop
+from transpose_sdk.trainers.data.batches import EpochBatches
+from transpose_sdk.trainers.processes import joined
+from transpose_sdk.trainers.recipe import Recipe
 
 torch.set_num_threads(1)
 loop.LOG_STEPS = 1
@@ -197,7 +197,7 @@ def test_more_processes_than_rows_are_refused() -> None:
 
 
 def test_names_of_weights_do_not_depend_on_the_processes() -> None:
-    from trainers.processes import share_statistics
+    from transpose_sdk.trainers.processes import share_statistics
 
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     names = list(model.state_dict())

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from transpose_sdk import doctor
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundle import ASSETS, file_digest, kind_of, named_folders, open_bundle
+from transpose_sdk.bundles.bundle import ASSETS, file_digest, kind_of, named_folders, open_bundle
+from transpose_sdk.bundles.probe import Probe, check
 from transpose_sdk.cli.main import main
-from transpose_sdk.probe import Probe, check
+from transpose_sdk.diagnostics import doctor
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_a_graph_that_cannot_run_is_a_row_and_not_the_end(
 def test_imported_bundles_are_examined_by_default(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transpose_sdk.bundle.ASSETS", tmp_path / "assets")
+    monkeypatch.setattr("transpose_sdk.bundles.bundle.ASSETS", tmp_path / "assets")
     assert main(["doctor"]) == 1
     assert "no pose bundle is installed" in capsys.readouterr().out
     shutil.copytree(tiny_bundle, tmp_path / "home" / "models" / "tiny.tpose")

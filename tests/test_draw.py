@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from transpose_sdk.draw import PoseAnnotator, skeleton_colors
+from transpose_sdk.drawing.annotator import PoseAnnotator, skeleton_colors
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17, MPII16

@@ -108,7 +108,7 @@ def test_the_lowest_score_of_a_person_is_the_callers(walker: np.ndarray, score: 
 def test_attention_covers_the_image_whether_carried_or_inferred_again(walker: np.ndarray) -> None:
     with PoseEstimator(device="CPU", attention=True) as carrying, PoseEstimator(device="CPU") as lean:
         poses = carrying(walker)
-        assert poses.queries is not None
+        assert poses.attention is not None
         carried = carrying.attention(walker, poses, 0, "left_ankle")
         again = lean.attention(walker, lean(walker), 0, "left_ankle")
     assert carried.grid.sum() == pytest.approx(1, abs=1e-4)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="evaluation belongs to training: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.benchmark import Benchmark
-from trainers.evaluation import evaluate_boxes, image_reader
-from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.coco import COCO_NUMBERS, coco_numbers
+from transpose_sdk.backend import Outputs
 from transpose_sdk.crops import apply_affine, boxes_to_centers_scales, crop_affines
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.coco import COCO_NUMBERS, coco_numbers
 from transpose_sdk.skeletons import COCO17
 from transpose_sdk.topdown import flip_average
+from transpose_sdk.trainers.evaluation.benchmark import Benchmark
+from transpose_sdk.trainers.evaluation.evaluate import evaluate_boxes, image_reader
 
 SIZE = (256, 192)
 MAP = (64, 48)

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="figures need matplotlib: pip install transpose-sdk[explain]")
 
-from transpose_sdk.attention import DependencyArea
-from transpose_sdk.bundle import open_bundle
+from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.cli.main import main
+from transpose_sdk.dependency import DependencyArea
+from transpose_sdk.drawing.figure import explain_figure, save_figure
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.explain import explain_figure, save_figure
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17

@@ -15,18 +15,18 @@ import pytest
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import dependency_rows
+from transpose_sdk.backend import Outputs
 from transpose_sdk.backends.openvino import OpenVINOBackend
-from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.bundles.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.bundles.probe import LIMITS, Limits, Probe, ProbeReport, check, limits_for, row_correlations
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import BundleError, CheckpointError, InputError
-from transpose_sdk.probe import LIMITS, Limits, Probe, ProbeReport, check, limits_for, row_correlations
 
 torch = pytest.importorskip("torch", reason="exporting needs torch: pip install transpose-sdk[convert]")
 pytest.importorskip("onnxscript", reason="exporting needs onnxscript: pip install transpose-sdk[convert]")
 
 from transpose_sdk.convert import CalibrationData, export_bundle  # noqa: E402
-from transpose_sdk.convert.figures import drawn_people  # noqa: E402
+from transpose_sdk.convert.drawn_people import drawn_people  # noqa: E402
 from transpose_sdk.convert.onnx import export_onnx  # noqa: E402
 from transpose_sdk.convert.parity import compare  # noqa: E402
 from transpose_sdk.convert.runners import run_graph  # noqa: E402
@@ -62,10 +62,10 @@ def test_a_bundle_says_what_it_holds(bundle: Bundle) -> None:
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_graphs_take_any_batch(bundle: Bundle, network: TransPose, graph: str, batch: int) -> None:
     crops = drawn_people(batch, bundle.input_size)
-    heatmaps, queries, keys = run_graph(bundle.graph(graph).path)(crops)
+    heatmaps, queries, keys = run_graph(bundle.graph(graph).path)(crops).given
     assert heatmaps.shape == (batch, 17, 16, 12)
     assert queries.shape == keys.shape == (batch, 4, 48, 8)
-    alone = run_graph(bundle.graph(graph).path)(crops[-1:])[0]
+    alone = run_graph(bundle.graph(graph).path)(crops[-1:]).heatmaps
     np.testing.assert_allclose(heatmaps[-1:], alone, atol=1e-3 * np.abs(alone).max())
 
 
@@ -190,7 +190,7 @@ class Changed:
             crops = np.ascontiguousarray(crops[..., ::-1])
         outputs = self._backend.infer(crops, attention)
         if self._how == "keys for queries":
-            return outputs._replace(queries=outputs.keys, keys=outputs.queries)
+            return replace(outputs, queries=outputs.keys, keys=outputs.queries)
         factors = {"zeros": 0.0, "NaN": np.nan, "half": 0.5}
         return outputs._replace(heatmaps=outputs.heatmaps * np.float32(factors.get(self._how, 1.0)))
 

@@ -14,8 +14,8 @@ from transpose_sdk.boxes import box_iou
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17
-from transpose_sdk.stream.detection import BoxFinder, Detection
-from transpose_sdk.tracking import Tracker, Tracking
+from transpose_sdk.stream.detection import BoxFinder, DetectionOptions
+from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from track_identity import PEOPLE, Boxes, People, iou_tracks, score, stream_tracks, tracker_tracks
@@ -117,7 +117,7 @@ def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, k
     tracker = Tracker(COCO17)
     nowhere = np.zeros((1, 17), np.float32)  # no joint is sure: the track keeps the box
     tracker.update(Poses(np.zeros((1, 17, 2), np.float32), nowhere, carried, np.float32([0.9]), COCO17), 0.0)
-    finder = BoxFinder(Finds(found, np.float32([0.9])), Detection(), Tracking())
+    finder = BoxFinder(Finds(found, np.float32([0.9])), DetectionOptions(), TrackingOptions())
     candidates = finder(np.zeros((300, 400, 3), np.uint8), 0.0, tracker.tracks)
     assert candidates.reason == "interval"
     assert len(candidates.boxes) == kept
@@ -128,7 +128,7 @@ def test_a_detection_takes_the_place_of_the_box_that_was_carried(shift: float, k
 @pytest.mark.parametrize(("joint_score", "lives"), [(0.3, False), (0.8, True)])
 def test_a_pose_that_drifted_off_its_person_ends_with_the_next_looks(joint_score: float, lives: bool) -> None:
     tracker, nobody = Tracker(COCO17), Finds(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-    finder = BoxFinder(nobody, Detection(), Tracking())
+    finder = BoxFinder(nobody, DetectionOptions(), TrackingOptions())
     image, joints = np.zeros((300, 400, 3), np.uint8), joints_of((100.0, 50.0, 60.0, 150.0))[None]
     # What the network answers does not change; the detector found the person once, with .7.
     boxes, box_scores, looks = np.float32([[100, 50, 60, 150]]), np.float32([0.7]), 0
@@ -146,7 +146,10 @@ def test_a_pose_that_drifted_off_its_person_ends_with_the_next_looks(joint_score
 def test_a_look_that_found_nobody_is_not_forgotten_with_its_frame() -> None:
     """Of two people the detector sees one; the other's joints are unsure."""
     people = np.float32([[100, 50, 60, 150], [250, 50, 60, 150]])
-    tracker, finder = Tracker(COCO17), BoxFinder(Finds(people[:1], np.float32([0.9])), Detection(), Tracking())
+    tracker, finder = (
+        Tracker(COCO17),
+        BoxFinder(Finds(people[:1], np.float32([0.9])), DetectionOptions(), TrackingOptions()),
+    )
     joints, sure = np.stack([joints_of(tuple(box)) for box in people]), np.float32([0.9, 0.3])
     image, box_scores, candidates = np.zeros((300, 400, 3), np.uint8), np.float32([0.9, 0.7]), None
     for time in np.arange(0, 1, 0.1):

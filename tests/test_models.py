@@ -77,7 +77,7 @@ def test_published_names_outputs_and_attention(name: str, shared: Path) -> None:
     images = torch.from_numpy(reference_values("input", [2, 3, 256, 192])).double()
     model.double()
     with torch.inference_mode():
-        heatmaps, queries, keys = model.forward_with_attention(images)
+        heatmaps, queries, keys = model.forward_with_attention(images).given
         attention = attention_map(queries[:1], keys[:1])[0]
 
     assert_published(name, heatmaps.numpy(), reference[name], np.abs(reference[name]).max())
@@ -151,7 +151,7 @@ def test_tp_h_widths_of_table_4(d_model: int, ffn: int) -> None:
 def test_heatmaps_are_a_quarter_of_any_input(name: str, options: dict[str, int], size: tuple[int, int]) -> None:
     model = create_model(name, input_size=(64, 48), **options).eval()
     with torch.inference_mode():
-        heatmaps, queries, keys = model.forward_with_attention(torch.zeros(2, 3, *size))
+        heatmaps, queries, keys = model.forward_with_attention(torch.zeros(2, 3, *size)).given
     cells = size[0] * size[1] // model.stride**2
     assert heatmaps.shape == (2, model.keypoints, size[0] // 4, size[1] // 4)
     assert queries.shape == keys.shape == (2, 4, cells, 8)

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from transpose_sdk.attention import DependencyArea, Threshold, attention_areas
+from transpose_sdk.attention import Attention
 from transpose_sdk.crops import apply_affine, boxes_to_centers_scales, crop_affines, invert_affines
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.dependency import DependencyArea, Threshold, attention_areas
+from transpose_sdk.drawing.annotator import PoseAnnotator
+from transpose_sdk.drawing.overlay import AttentionOverlay, draw_star, paint_area
 from transpose_sdk.errors import InputError
-from transpose_sdk.overlay import AttentionOverlay, draw_star, paint_area
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17
 
@@ -38,9 +39,7 @@ def people(boxes: list[list[float]]) -> Poses:
         boxes=np.float32(boxes),
         person_scores=np.ones(count, np.float32),
         skeleton=COCO17,
-        queries=queries,
-        keys=keys,
-        crop_affines=affines,
+        attention=Attention(queries, keys, affines, GRID, INPUT),
     )
 
 
@@ -91,7 +90,7 @@ def test_a_turned_area_is_refused() -> None:
 def test_the_overlay_follows_each_person() -> None:
     scene = np.full((400, 600, 3), 90, np.uint8)
     poses = people([[50, 50, 90, 180], [350, 100, 120, 240]])
-    overlay = AttentionOverlay("left_wrist", GRID, INPUT)
+    overlay = AttentionOverlay("left_wrist")
     plain, shown = (PoseAnnotator(attention=given).annotate(scene, poses) for given in (None, overlay))
     change = (plain != shown).any(axis=2)
     for x, y, w, h in poses.boxes:
@@ -107,11 +106,11 @@ def test_the_overlay_follows_each_person() -> None:
 
 def test_the_threshold_decides_what_glows() -> None:
     poses = people([[50, 50, 90, 180]])
-    area = attention_areas(poses, 0, ["left_wrist"], GRID, INPUT)[0]
+    area = attention_areas(poses, 0, ["left_wrist"])[0]
     scene = np.full((300, 300, 3), 90, np.uint8)
     glows = []
     for value in (1e-9, 0.9):  # of all cells, and of the middle one
-        overlay = AttentionOverlay("left_wrist", GRID, INPUT, threshold=Threshold(value * float(area.grid.max())))
+        overlay = AttentionOverlay("left_wrist", threshold=Threshold(value * float(area.grid.max())))
         canvas = scene.copy()
         overlay.paint(canvas, poses, 0.2)
         glows.append((canvas != scene).any(axis=2).mean())
@@ -123,22 +122,20 @@ def test_the_threshold_decides_what_glows() -> None:
     [
         ({"keypoint": "left_wing"}, "no keypoint 'left_wing'"),
         ({"mode": "sideways"}, "no attention mode 'sideways'"),
-        ({"grid": (32, 24)}, "768 cells"),
         ({"opacity": 1.5}, "opacity=1.5"),
     ],
 )
 def test_bad_options(options: dict, message: str) -> None:
-    defaults = {"keypoint": "left_wrist", "grid": GRID, "input_size": INPUT}
     with pytest.raises(InputError, match=message):
-        AttentionOverlay(**{**defaults, **options}).paint(
+        AttentionOverlay(**{"keypoint": "left_wrist", **options}).paint(
             np.zeros((99, 99, 3), np.uint8), people([[9, 9, 30, 60]]), 0.2
         )
 
 
 def test_poses_without_attention_are_refused() -> None:
-    poses = replace(people([[9, 9, 30, 60]]), queries=None, keys=None)
+    poses = replace(people([[9, 9, 30, 60]]), attention=None)
     with pytest.raises(InputError, match="carry no attention"):
-        PoseAnnotator(attention=AttentionOverlay("nose", GRID, INPUT)).annotate(np.zeros((99, 99, 3), np.uint8), poses)
+        PoseAnnotator(attention=AttentionOverlay("nose")).annotate(np.zeros((99, 99, 3), np.uint8), poses)
 
 
 @pytest.mark.parametrize("center", [(50, 50), (-500, 20), (float("nan"), 3), (1e9, 1e9)])

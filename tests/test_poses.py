@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from transpose_sdk.attention import Attention
 from transpose_sdk.errors import InputError, MissingDependencyError
 from transpose_sdk.poses import Poses, person_scores
 from transpose_sdk.skeletons import COCO17
@@ -22,13 +23,15 @@ def make_poses(n: int = 3, tracked: bool = True, attention: bool = False) -> Pos
         "boxes": rng.uniform(1, 100, (n, 4)),
         "person_scores": rng.uniform(0, 1, n),
     }
+    layer = None
     if attention:
-        floats["queries"], floats["keys"] = rng.standard_normal((2, n, 2, 12, 4))
-        floats["crop_affines"] = rng.standard_normal((n, 2, 3))
+        queries, keys = rng.standard_normal((2, n, 2, 12, 4)).astype(np.float32)
+        layer = Attention(queries, keys, rng.standard_normal((n, 2, 3)).astype(np.float32), (4, 3), (64, 48))
     return Poses(
         **{name: value.astype(np.float32) for name, value in floats.items()},
         skeleton=COCO17,
         track_ids=np.arange(n) + 10 if tracked else None,
+        attention=layer,
     )
 
 
@@ -57,8 +60,11 @@ def test_indexing_gives_poses(index: object, people: list[int]) -> None:
     assert len(picked) == len(people)
     assert picked.skeleton is COCO17
     for field in dataclasses.fields(Poses):
-        if field.name != "skeleton":
+        if field.name not in ("skeleton", "attention"):
             np.testing.assert_array_equal(getattr(picked, field.name), getattr(poses, field.name)[people])
+    assert picked.attention is not None and poses.attention is not None
+    for name in ("queries", "keys", "crop_affines"):
+        np.testing.assert_array_equal(getattr(picked.attention, name), getattr(poses.attention, name)[people])
 
 
 @pytest.mark.parametrize("index", [3, -4, [0, 3], np.array([True, False])])
@@ -76,9 +82,7 @@ def test_people_that_are_not_there(index: object) -> None:
         ("boxes", np.zeros((3, 5), np.float32), r"not \(3, 4\)"),
         ("person_scores", np.zeros((3, 1), np.float32), r"not \(3,\)"),
         ("track_ids", np.zeros(4, np.int64), r"track_ids has shape \(4,\), not \(3,\)"),
-        ("crop_affines", np.zeros((3, 3, 3), np.float32), r"not \(3, 2, 3\)"),
-        ("keys", None, "both or neither"),
-        ("keys", np.zeros((3, 2, 11, 4), np.float32), r"not both \(3, heads, L, d_head\)"),
+        ("attention", make_poses(2, attention=True).attention, "of 2 people, but there are 3"),
     ],
 )
 def test_wrong_shapes_are_refused(name: str, value: object, message: str) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from drawn_people import write_people
 
-from transpose_sdk.bundle import open_bundle
+from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.bundles.probe import LIMITS, Limits
 from transpose_sdk.errors import BundleError, DataError
-from transpose_sdk.probe import LIMITS, Limits
 from transpose_sdk.skeletons import COCO17
 
 torch = pytest.importorskip("torch", reason="exporting needs torch: pip install transpose-sdk[convert]")
@@ -26,7 +26,7 @@ import openvino as ov  # noqa: E402
 from transpose_sdk.convert import CalibrationData, accuracy, export_bundle  # noqa: E402
 from transpose_sdk.convert.accuracy import Answers, Parity, answer, compare_answers  # noqa: E402
 from transpose_sdk.convert.gate import quantize_within_gate  # noqa: E402
-from transpose_sdk.convert.layers import Layer, layer_groups, onnx_layers, openvino_layers  # noqa: E402
+from transpose_sdk.convert.layer_groups import Layer, layer_groups, onnx_layers, openvino_layers  # noqa: E402
 from transpose_sdk.convert.people import annotated_people, detected_people  # noqa: E402
 from transpose_sdk.convert.runners import run_graph, run_network  # noqa: E402
 from transpose_sdk.detectors import open_detector  # noqa: E402
@@ -218,7 +218,7 @@ def test_both_int8_graphs_run_and_carry_their_proof(network: TransPose, drawn: P
         assert report["accepted"]
         assert report["people"] + report["calibration_people"] == 20
         infer = run_graph(bundle.graph(name).path)
-        assert [len(infer(people.crops[:batch])[0]) for batch in (1, 3)] == [1, 3]
+        assert [len(infer(people.crops[:batch]).heatmaps) for batch in (1, 3)] == [1, 3]
         answers = answer(infer, people.crops, network.grid, reference)
         # Not the same numbers as in FP32, or nothing would be quantized; but the same picture.
         difference = np.abs(answers.scores - reference.scores).mean() / reference.scores.max()

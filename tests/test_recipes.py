@@ -16,15 +16,15 @@ from scipy.io import savemat
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.loop import train  # noqa: E402
-from trainers.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
-from trainers.run import start_run  # noqa: E402
-from trainers.skeleton_file import load_skeleton  # noqa: E402
-from trainers.state import load_state  # noqa: E402
-from trainers.step import learning_rate  # noqa: E402
 from transpose_sdk.errors import CheckpointError, DataError  # noqa: E402
 from transpose_sdk.models import TransPose, create_model, load_checkpoint, save_checkpoint  # noqa: E402
 from transpose_sdk.models.encoder import sine_table  # noqa: E402
+from transpose_sdk.trainers.data.skeleton_file import load_skeleton  # noqa: E402
+from transpose_sdk.trainers.loop import train  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
+from transpose_sdk.trainers.run import start_run  # noqa: E402
+from transpose_sdk.trainers.state import load_state  # noqa: E402
+from transpose_sdk.trainers.step import learning_rate  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transpose_sdk.attention import attention_areas
-from transpose_sdk.bundle import open_bundle
+from transpose_sdk.attention import Attention
+from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.crops import crop_affines, invert_affines
+from transpose_sdk.dependency import attention_areas
 from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.signals import OcclusionRule, attention_entropy, joint_signals, region_shares
@@ -54,9 +55,7 @@ def people(count: int, skeleton: Skeleton = COCO17, scale: float = 1.0) -> Poses
         boxes=np.tile(np.float32([60, 60, 180, 180]), (count, 1)),
         person_scores=np.ones(count, np.float32),
         skeleton=skeleton,
-        queries=queries,
-        keys=keys,
-        crop_affines=affines.astype(np.float32),
+        attention=Attention(queries, keys, affines.astype(np.float32), GRID, INPUT),
     )
 
 
@@ -101,7 +100,7 @@ def test_regions(keypoint: str, cell: tuple[int, int], region: str) -> None:
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_shares_sum_to_one_for_every_joint(skeleton: Skeleton, count: int) -> None:
     poses = people(count, skeleton)
-    signals = joint_signals(poses, GRID, INPUT)
+    signals = joint_signals(poses)
     total = signals.joint + signals.limb + signals.mirror + signals.elsewhere
     np.testing.assert_allclose(total, np.ones((count, len(skeleton))), atol=1e-5)
     for array in (signals.entropy, signals.occlusion):
@@ -112,8 +111,8 @@ def test_shares_sum_to_one_for_every_joint(skeleton: Skeleton, count: int) -> No
 
 def test_signals_are_those_of_the_dependency_areas() -> None:
     poses = people(2, scale=1.5)
-    signals = joint_signals(poses, GRID, INPUT)
-    area = attention_areas(poses, 1, ["left_knee"], GRID, INPUT)[0].grid.astype(float)
+    signals = joint_signals(poses)
+    area = attention_areas(poses, 1, ["left_knee"])[0].grid.astype(float)
     expected = -(area * np.log(area)).sum() / np.log(192)
     assert signals.entropy[1, COCO17.index("left_knee")] == pytest.approx(expected, abs=1e-5)
 
@@ -134,7 +133,7 @@ def test_the_rule_of_a_bundle_decides(tiny_bundle: Path, tmp_path: Path) -> None
     bundle = open_bundle(folder, "pose")
     fit_occlusion_hint().keep(bundle, {"weights": rule.weights, "threshold": rule.threshold})
     assert OcclusionRule.of(open_bundle(folder, "pose")) == rule
-    signals = joint_signals(people(3), GRID, INPUT, rule)
+    signals = joint_signals(people(3), rule)
     np.testing.assert_array_equal(signals.occluded, 1 / (1 + np.exp(-8 * signals.mirror)) >= np.float32(0.6))
     assert 0 < signals.occluded.mean() < 1
 
@@ -163,4 +162,4 @@ def test_the_fit_finds_the_rule_behind_the_labels() -> None:
 
 def test_poses_without_attention_are_refused() -> None:
     with pytest.raises(InputError, match="carry no attention"):
-        joint_signals(replace(people(1), queries=None, keys=None), GRID, INPUT)
+        joint_signals(replace(people(1), attention=None))

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.media import pictures
 from transpose_sdk.media.files import FileSink

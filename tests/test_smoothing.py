@@ -11,7 +11,7 @@ import pytest
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17
-from transpose_sdk.smoothing import OneEuro, PoseSmoother
+from transpose_sdk.tracking.smoothing import PoseSmoother, SmoothingOptions
 
 SIZE = 200.0
 
@@ -29,7 +29,7 @@ def poses_of(keypoints: np.ndarray, ids: list[int], scores: np.ndarray | float =
     )
 
 
-def paper_filter(points: np.ndarray, times: np.ndarray, options: OneEuro) -> np.ndarray:
+def paper_filter(points: np.ndarray, times: np.ndarray, options: SmoothingOptions) -> np.ndarray:
     """Algorithm 1 of the paper for one joint (T, 2); the speed is that of the point, in sizes a second."""
 
     def alpha(cutoff: float, interval: float) -> float:
@@ -46,7 +46,7 @@ def paper_filter(points: np.ndarray, times: np.ndarray, options: OneEuro) -> np.
     return np.array(result)
 
 
-def run(points: np.ndarray, times: np.ndarray, options: OneEuro, size: float = SIZE) -> np.ndarray:
+def run(points: np.ndarray, times: np.ndarray, options: SmoothingOptions, size: float = SIZE) -> np.ndarray:
     """Smooth one person's keypoints (T, 17, 2)."""
     smoother = PoseSmoother(options)
     return np.array([
@@ -66,7 +66,7 @@ def motion() -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_filter_is_the_papers(motion: tuple[np.ndarray, np.ndarray]) -> None:
     path, times = motion
-    options = OneEuro(min_cutoff=0.7, beta=2.0, d_cutoff=1.3)
+    options = SmoothingOptions(min_cutoff=0.7, beta=2.0, d_cutoff=1.3)
     smooth = run(path, times, options)
     for joint in range(17):
         np.testing.assert_allclose(smooth[:, joint], paper_filter(path[:, joint], times, options), atol=0.02)
@@ -74,13 +74,15 @@ def test_the_filter_is_the_papers(motion: tuple[np.ndarray, np.ndarray]) -> None
 
 def test_a_person_twice_as_large_is_smoothed_the_same(motion: tuple[np.ndarray, np.ndarray]) -> None:
     path, times = motion
-    np.testing.assert_allclose(run(2 * path, times, OneEuro(), 2 * SIZE), 2 * run(path, times, OneEuro()), rtol=1e-4)
+    np.testing.assert_allclose(
+        run(2 * path, times, SmoothingOptions(), 2 * SIZE), 2 * run(path, times, SmoothingOptions()), rtol=1e-4
+    )
 
 
 def test_people_are_smoothed_by_id_whatever_their_order(motion: tuple[np.ndarray, np.ndarray]) -> None:
     path, times = motion
     other = path[::-1] + 500
-    alone, other_alone = run(path, times, OneEuro()), run(other, times, OneEuro())
+    alone, other_alone = run(path, times, SmoothingOptions()), run(other, times, SmoothingOptions())
     smoother = PoseSmoother()
     for index, time in enumerate(times):
         order = [0, 1] if index % 2 else [1, 0]
@@ -96,14 +98,14 @@ def test_a_resting_joint_gets_steady_and_a_step_is_followed() -> None:
     times = np.arange(120) / 30
     path = np.full((120, 17, 2), 100.0) + rng.normal(0, 2, (120, 17, 2))
     path[60:] += 80
-    smooth = run(path, times, OneEuro())
+    smooth = run(path, times, SmoothingOptions())
     assert smooth[30:60].std(0).mean() < 0.5 * path[30:60].std(0).mean()
     assert np.abs(smooth[70:] - 180).max() < 16  # a fifth of the step is left after a third of a second
 
 
 def test_doubtful_joints_weigh_less() -> None:
     def moved(score: float) -> float:
-        smoother = PoseSmoother(OneEuro(beta=0))
+        smoother = PoseSmoother(SmoothingOptions(beta=0))
         smoother(poses_of(np.zeros((1, 17, 2)), [1]), 0.0)
         poses, _ = smoother(poses_of(np.full((1, 17, 2), 10.0), [1], scores=score), 0.03)
         return float(poses.keypoints[0, 0, 0])
@@ -112,7 +114,7 @@ def test_doubtful_joints_weigh_less() -> None:
 
 
 def test_a_gap_of_a_joint_is_bridged_for_a_stated_time_and_marked() -> None:
-    smoother = PoseSmoother(OneEuro(bridge=0.2, min_cutoff=50))
+    smoother = PoseSmoother(SmoothingOptions(bridge=0.2, min_cutoff=50))
     scores = np.full(17, 0.9)
     for index in range(20):
         keypoints = np.full((1, 17, 2), 6.0 * index)
@@ -134,7 +136,7 @@ def test_a_gap_of_a_joint_is_bridged_for_a_stated_time_and_marked() -> None:
 
 
 def test_a_person_who_is_not_seen_is_carried_on_for_a_stated_time() -> None:
-    smoother = PoseSmoother(OneEuro(bridge=0.2))
+    smoother = PoseSmoother(SmoothingOptions(bridge=0.2))
     counts, starts = [], []
     nobody = replace(Poses.empty(COCO17), track_ids=np.zeros(0, np.int64))
     for index in range(20):
@@ -164,7 +166,7 @@ def test_what_is_given_is_not_changed() -> None:
 )
 def test_parameters_that_cannot_be(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
-        OneEuro(**options)
+        SmoothingOptions(**options)
 
 
 def test_poses_without_ids_are_refused() -> None:
@@ -189,15 +191,15 @@ LEFT, RIGHT = (np.array(side) for side in zip(*COCO17.flip_pairs, strict=True))
 def test_sides_that_are_exchanged_for_a_moment_are_put_back() -> None:
     times = np.arange(30) / 30
     points = side_view(30, range(12, 18))
-    kept = run(points, times, OneEuro())
+    kept = run(points, times, SmoothingOptions())
     np.testing.assert_allclose(kept, side_view(30, range(0)), atol=1e-3)
-    dragged = run(points, times, OneEuro(sides=0))
+    dragged = run(points, times, SmoothingOptions(sides=0))
     assert np.abs(dragged[12:18, LEFT, 0] - 160).max() > 20
 
 
 def test_sides_that_stay_exchanged_are_believed_at_once() -> None:
     points = side_view(40, range(12, 40))
-    smoother, given = PoseSmoother(OneEuro(sides=0.3)), []
+    smoother, given = PoseSmoother(SmoothingOptions(sides=0.3)), []
     for index, frame in enumerate(points):
         shown, _ = smoother(poses_of(frame[None], [1]), index / 30)
         given.append((shown.keypoints, shown.keypoints.copy()))
@@ -215,7 +217,7 @@ def test_legs_that_pass_each_other_keep_their_names() -> None:
     points = side_view(60, range(0))
     swing = 40 * np.cos(2 * np.pi * times)[:, None]
     points[:, LEFT, 0], points[:, RIGHT, 0] = 100 + swing, 100 - swing
-    with_sides, without = run(points, times, OneEuro()), run(points, times, OneEuro(sides=0))
+    with_sides, without = run(points, times, SmoothingOptions()), run(points, times, SmoothingOptions(sides=0))
     np.testing.assert_array_equal(with_sides, without)
 
 
@@ -227,7 +229,7 @@ def test_exchanged_legs_are_put_back_where_the_hips_lie_on_each_other(apart: flo
     points[:, [13, 15], 0] = 160
     legs = [13, 14, 15, 16]
     points[10:12, legs] = points[10:12][:, COCO17.mirrored[legs]]
-    smooth, believing = run(points, times, OneEuro()), run(points, times, OneEuro(sides=0))
+    smooth, believing = run(points, times, SmoothingOptions()), run(points, times, SmoothingOptions(sides=0))
     if put_back:
         np.testing.assert_allclose(smooth[:, [13, 15], 0], 160, atol=1e-3)
         np.testing.assert_allclose(smooth[:, [14, 16], 0], 100, atol=1e-3)

@@ -18,7 +18,7 @@ from transpose_sdk.detectors import open_detector
 from transpose_sdk.errors import BackendError, InputError, SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.sources import open_source
-from transpose_sdk.stream import Detection, PoseStream
+from transpose_sdk.stream import DetectionOptions, PoseStream
 from transpose_sdk.stream.channel import Channel, Closed
 
 STOPS_WITHIN = 1.0
@@ -82,7 +82,7 @@ def test_every_frame_comes_in_order_with_ids_that_last(estimator: PoseEstimator)
 
 def test_the_detector_runs_only_when_it_has_to(estimator: PoseEstimator) -> None:
     with PoseStream(walk(90), estimator) as stream:
-        reasons = [frame.detection for frame in stream]
+        reasons = [frame.look for frame in stream]
     detector = estimator.detector
     assert isinstance(detector, BlobDetector)
     assert detector.calls == sum(reason is not None for reason in reasons) < 15
@@ -116,7 +116,7 @@ def test_who_enters_is_tracked_while_frames_are_in_flight(bundle: Path) -> None:
     """The frames in the network when someone is first seen know nothing of them, which is no reason to forget them."""
     boxes = two_people(0)
     pictures = [picture(boxes[: 1 if index < 8 else 2]) for index in range(40)]
-    often = Detection(shortest=0.2, longest=0.2)
+    often = DetectionOptions(shortest=0.2, longest=0.2)
     with (
         PoseEstimator(bundle, "CPU", "fp32", BlobDetector(), requests=4) as estimator,
         PoseStream(pictures, estimator, detection=often) as stream,
@@ -137,10 +137,10 @@ def test_who_enters_is_tracked_while_frames_are_in_flight(bundle: Path) -> None:
 def test_why_the_detector_runs(
     estimator: PoseEstimator, people: Callable[[int], list[tuple[float, float, float, float]]], reason: str
 ) -> None:
-    rare = Detection(shortest=100, longest=100)
+    rare = DetectionOptions(shortest=100, longest=100)
     with PoseStream((picture(people(index)) for index in range(30)), estimator, detection=rare) as stream:
         frames = list(stream)
-    assert reason in [frame.detection for frame in frames[10:]]
+    assert reason in [frame.look for frame in frames[10:]]
     assert len(frames[-1].poses) == len(people(29))
 
 
@@ -150,9 +150,9 @@ def test_another_scene_is_searched_at_once(estimator: PoseEstimator) -> None:
             background = np.uint8(0 if index < 10 else 35)
             yield np.maximum(picture([(40, 40, 70, 160)]), background)
 
-    rare = Detection(shortest=100, longest=100, scene_change=20)
+    rare = DetectionOptions(shortest=100, longest=100, scene_change=20)
     with PoseStream(scenes(), estimator, detection=rare) as stream:
-        assert [frame.index for frame in stream if frame.detection == "scene"] == [10]
+        assert [frame.index for frame in stream if frame.look == "scene"] == [10]
 
 
 def test_a_file_gives_the_same_poses_every_time(estimator: PoseEstimator) -> None:
@@ -170,7 +170,7 @@ def test_without_tracks_a_stream_is_the_estimator(estimator: PoseEstimator) -> N
         for frame in stream:
             alone = estimator(frame.image)
             assert frame.poses.track_ids is None
-            assert frame.detection == "always"
+            assert frame.look == "always"
             np.testing.assert_allclose(frame.poses.keypoints, alone.keypoints, atol=1e-3)
 
 
@@ -410,7 +410,7 @@ def test_frames_may_change_size(estimator: PoseEstimator) -> None:
         frames = list(stream)
     assert [frame.image.shape[:2] for frame in frames] == sizes
     assert [len(frame.poses) for frame in frames] == [1] * len(sizes)
-    assert [frame.index for frame in frames if frame.detection == "scene"] == [8, 16]
+    assert [frame.index for frame in frames if frame.look == "scene"] == [8, 16]
 
 
 def test_times_that_repeat_or_jump(estimator: PoseEstimator) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 
-from trainers.targets import heatmap_loss, heatmap_targets  # noqa: E402
+from transpose_sdk.trainers.data.targets import heatmap_loss, heatmap_targets  # noqa: E402
 
 SIZE = (64, 48)
 

@@ -9,7 +9,7 @@ from blob_people import joints_of
 from transpose_sdk.boxes import box_iou, pose_boxes
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import COCO17
-from transpose_sdk.tracking import Tracker, Tracking
+from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
 
 FPS = 25.0
 
@@ -34,7 +34,7 @@ def ids_by_x(poses: Poses) -> list[int]:
 
 
 def test_the_first_frame_needs_no_confirmation_and_later_births_do() -> None:
-    tracker = Tracker(COCO17, Tracking(confirm=3))
+    tracker = Tracker(COCO17, TrackingOptions(confirm=3))
     shown = []
     for index in range(6):
         people = [(10.0 + index, 0.0)] if index < 2 else [(10.0 + index, 0.0), (300.0, 0.0)]
@@ -62,7 +62,7 @@ def test_ids_survive_a_crossing(gap: int) -> None:
 
 def test_a_lost_track_comes_back_within_the_timeout_and_never_later() -> None:
     def ids_after(pause: float) -> list[int]:
-        tracker = Tracker(COCO17, Tracking(timeout=1.0))
+        tracker = Tracker(COCO17, TrackingOptions(timeout=1.0))
         for index in range(10):
             tracker.update(poses_at((100.0, 0.0)), index / FPS)
         time = 9 / FPS
@@ -76,7 +76,7 @@ def test_a_lost_track_comes_back_within_the_timeout_and_never_later() -> None:
 
 
 def test_no_id_is_used_twice() -> None:
-    tracker = Tracker(COCO17, Tracking(timeout=0.1, confirm=1))
+    tracker = Tracker(COCO17, TrackingOptions(timeout=0.1, confirm=1))
     seen: list[int] = []
     for index in range(0, 200, 10):
         for step in range(3):
@@ -101,7 +101,7 @@ def test_nobody_is_shown_twice() -> None:
 
 
 def test_weak_poses_carry_tracks_on_but_start_none() -> None:
-    tracker = Tracker(COCO17, Tracking(birth_score=0.5, keep_score=0.2))
+    tracker = Tracker(COCO17, TrackingOptions(birth_score=0.5, keep_score=0.2))
     assert ids_by_x(tracker.update(poses_at((10.0, 0.0, 0.9), (300.0, 0.0, 0.4)), 0.0)) == [1]
     assert ids_by_x(tracker.update(poses_at((10.0, 0.0, 0.3), (300.0, 0.0, 0.4)), 0.04)) == [1]
     assert ids_by_x(tracker.update(poses_at((10.0, 0.0, 0.1), (300.0, 0.0, 0.4)), 0.08)) == []

@@ -20,14 +20,14 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 
 from torch import Tensor, nn  # noqa: E402
 
-from trainers.batches import Batch, EpochBatches  # noqa: E402
-from trainers.loop import train, train_one_epoch, train_recipe  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.run import Run, start_run  # noqa: E402
-from trainers.state import AveragedWeights, load_state, save_state  # noqa: E402
-from trainers.step import learning_rate  # noqa: E402
 from transpose_sdk.errors import CheckpointError, DataError, TrainingError  # noqa: E402
 from transpose_sdk.models import create_model, load_checkpoint, read_metadata  # noqa: E402
+from transpose_sdk.trainers.data.batches import Batch, EpochBatches  # noqa: E402
+from transpose_sdk.trainers.loop import train, train_one_epoch, train_recipe  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
+from transpose_sdk.trainers.run import Run, start_run  # noqa: E402
+from transpose_sdk.trainers.state import AveragedWeights, load_state, save_state  # noqa: E402
+from transpose_sdk.trainers.step import learning_rate  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -326,8 +326,8 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-from trainers import loop, run
-from trainers.recipe import Recipe
+from transpose_sdk.trainers import loop, run
+from transpose_sdk.trainers.recipe import Recipe
 
 torch.set_num_threads(1)
 data, folder, recipe, kill_at = sys.argv[1:]
@@ -368,7 +368,7 @@ def test_run_that_stopped_in_its_evaluation(
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainers.loop.evaluate", fail)
+        patch.setattr("transpose_sdk.trainers.loop.evaluate", fail)
         with pytest.raises(Stop):
             train(Recipe.from_dict(LONG), data, tmp_path, workers=0)
     progress = load_state(tmp_path / "last.pt")["progress"]

@@ -14,13 +14,13 @@ from drawn_people import write_people
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 
-from trainers.batches import EpochBatches, epoch_order  # noqa: E402
-from trainers.image_cache import ImageCache, decode_image  # noqa: E402
-from trainers.persons import Persons, load_persons  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from transpose_sdk.coco import read_annotations  # noqa: E402
 from transpose_sdk.errors import DataError  # noqa: E402
+from transpose_sdk.media.coco import read_annotations  # noqa: E402
 from transpose_sdk.skeletons import COCO17  # noqa: E402
+from transpose_sdk.trainers.data.batches import EpochBatches, epoch_order  # noqa: E402
+from transpose_sdk.trainers.data.image_cache import ImageCache, decode_image  # noqa: E402
+from transpose_sdk.trainers.data.persons import Persons, load_persons  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 
 LABELLED = [value for k in range(17) for value in (10 + k, 20 + k, 2)]
 NOTHING = [0] * 51

@@ -16,18 +16,18 @@ from drawn_people import DRAWN, write_people
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
-from trainers.batches import Batch  # noqa: E402
-from trainers.benchmark import read_benchmark  # noqa: E402
-from trainers.loop import set_mode, train, train_one_epoch  # noqa: E402
-from trainers.pictures import validation_batch  # noqa: E402
-from trainers.plan import plan  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.run import Run, start_run  # noqa: E402
-from trainers.state import load_state  # noqa: E402
-from trainers.step import train_step  # noqa: E402
 from transpose_sdk.cli.main import main  # noqa: E402
 from transpose_sdk.errors import DataError, MissingDependencyError, TrainingError  # noqa: E402
 from transpose_sdk.skeletons import COCO17  # noqa: E402
+from transpose_sdk.trainers.data.batches import Batch  # noqa: E402
+from transpose_sdk.trainers.evaluation.benchmark import read_benchmark  # noqa: E402
+from transpose_sdk.trainers.loop import set_mode, train, train_one_epoch  # noqa: E402
+from transpose_sdk.trainers.pictures import validation_batch  # noqa: E402
+from transpose_sdk.trainers.plan import plan  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
+from transpose_sdk.trainers.run import Run, start_run  # noqa: E402
+from transpose_sdk.trainers.state import load_state  # noqa: E402
+from transpose_sdk.trainers.step import train_step  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -162,7 +162,7 @@ def test_the_plan_is_told_before_its_two_steps(data: Path, monkeypatch: pytest.M
     def killed(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("trainers.plan._two_steps", killed)
+    monkeypatch.setattr("transpose_sdk.trainers.plan._two_steps", killed)
     told = []
     with pytest.raises(MemoryError):
         told += plan(Recipe.from_dict(DRAWN), data, workers=0)
@@ -191,7 +191,7 @@ def test_the_page_on_training_knows_every_option() -> None:
 
 
 def test_logs_and_pictures_of_each_epoch(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.loop.LOG_STEPS", 2)
+    monkeypatch.setattr("transpose_sdk.trainers.loop.LOG_STEPS", 2)
     recipe = Recipe.from_dict({**DRAWN, "epochs": 2, "color": 0.3, "device_augmentation": True})
     train(recipe, data, tmp_path, workers=0)
     steps = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]

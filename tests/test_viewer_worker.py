@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transpose_sdk.apps.viewer.events import View
+from transpose_sdk.apps.viewer.events import FrameView
 from transpose_sdk.apps.viewer.following import Following
 from transpose_sdk.apps.viewer.settings import MODES, Look, Network, Streaming
 from transpose_sdk.apps.viewer.worker import ViewerWorker
-from transpose_sdk.bundle import open_bundle
+from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.frames import SourceFrame
 
@@ -66,10 +66,10 @@ def wait_for(condition: Callable[[], object], seconds: float = WAIT, what: str =
     raise AssertionError(f"waited {seconds} s in vain for {what or condition}")
 
 
-def next_view(worker: ViewerWorker, fits: Callable[[View], object] = lambda _: True) -> View:
+def next_view(worker: ViewerWorker, fits: Callable[[FrameView], object] = lambda _: True) -> FrameView:
     """The next view that fits."""
 
-    def fitting() -> View | None:
+    def fitting() -> FrameView | None:
         view = worker.take_view()
         return view if view is not None and fits(view) else None
 

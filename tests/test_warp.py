@@ -11,13 +11,13 @@ from drawn_people import write_people
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 
-from trainers.batches import EpochBatches  # noqa: E402
-from trainers.image_cache import ImageCache  # noqa: E402
-from trainers.persons import load_persons  # noqa: E402
-from trainers.recipe import Recipe  # noqa: E402
-from trainers.warp import Regions, cut_region, warp_regions  # noqa: E402
 from transpose_sdk.crops import crop_affines  # noqa: E402
 from transpose_sdk.skeletons import COCO17  # noqa: E402
+from transpose_sdk.trainers.data.batches import EpochBatches  # noqa: E402
+from transpose_sdk.trainers.data.image_cache import ImageCache  # noqa: E402
+from transpose_sdk.trainers.data.persons import load_persons  # noqa: E402
+from transpose_sdk.trainers.data.warp import Regions, cut_region, warp_regions  # noqa: E402
+from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 
 SIZE = (64, 48)
 

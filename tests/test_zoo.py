@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transpose_sdk import zoo
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundle import file_digest, open_bundle
+from transpose_sdk.bundles import zoo
+from transpose_sdk.bundles.bundle import file_digest, open_bundle
+from transpose_sdk.bundles.zoo import OFFICIAL, OfficialCheckpoint
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import CheckpointError, InputError
-from transpose_sdk.zoo import OFFICIAL, OfficialCheckpoint
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_importing_a_published_checkpoint_is_one_command(
 def test_published_files_tell_their_network(name: str, shared: Path, tmp_path: Path) -> None:
     file = official_state(name, shared, tmp_path)
     from transpose_sdk.models import load_checkpoint
-    from transpose_sdk.models.zoo import VARIANTS
+    from transpose_sdk.models.create import VARIANTS
 
     assert load_checkpoint(file).variant == VARIANTS[name]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.models import TransPose, load_checkpoint, load_stem
-from transpose_sdk.models.zoo import build_model
+from transpose_sdk.models.create import build_model
 
 from .recipe import Recipe
 

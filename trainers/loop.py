@@ -26,15 +26,15 @@ from tqdm import tqdm
 
 from transpose_sdk.models import save_checkpoint
 
-from .batches import Batch, EpochBatches
-from .benchmark import Benchmark
+from .data.batches import Batch, EpochBatches
+from .data.skeleton_file import load_skeleton
+from .data.training_set import load_training_set
+from .evaluation.benchmark import Benchmark
 from .pictures import batch_picture, validation_batch
 from .processes import joined
 from .recipe import Recipe, load_recipe
 from .run import Run, averaged_weights, start_run
-from .skeleton_file import load_skeleton
 from .step import train_step
-from .training_set import load_training_set
 from .validation import evaluate, validation_set
 
 LOG_STEPS = 50  # between two lines of steps.jsonl

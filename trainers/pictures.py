@@ -12,17 +12,17 @@ from torch import Tensor
 
 from transpose_sdk.crops import apply_affine, crop_affines, warp_crops
 from transpose_sdk.decoding import decode_dark
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
-from .augmentation import plain_view
-from .batches import Batch
-from .benchmark import Benchmark
-from .image_cache import decode_image
+from .data.augmentation import plain_view
+from .data.batches import Batch
+from .data.image_cache import decode_image
+from .data.warp import Regions
+from .evaluation.benchmark import Benchmark
 from .run import Run, averaged_weights
 from .step import prepare
-from .warp import Regions
 
 PERSONS = 6  # columns of a picture
 HEIGHT = 112  # px of a crop in a picture of 0.4 MB; a run may have 230 epochs

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .batches import Batch, EpochBatches, drawn_shares
-from .benchmark import Benchmark
-from .image_cache import ImageCache, ImageFolder
+from .data.batches import Batch, EpochBatches, drawn_shares
+from .data.image_cache import ImageCache, ImageFolder
+from .data.persons import Persons
+from .data.skeleton_file import load_skeleton
+from .data.training_set import load_training_set
+from .evaluation.benchmark import Benchmark
 from .loop import batch_loader, chosen, set_mode
-from .persons import Persons
 from .recipe import Recipe
 from .run import Run, start_run
-from .skeleton_file import load_skeleton
 from .step import train_step
-from .training_set import load_training_set
 from .validation import validation_set
 
 

@@ -27,7 +27,7 @@ class Recipe:
         variant: Options of `create_model` that differ from the named network's.
         input_size: (height, width) of the crop in px.
         skeleton: What the network's joints are: coco17, mpii16, lsp14, a YAML file relative to the data folder, or a
-            COCO file whose category tells; see `trainers.skeleton_file`.
+            COCO file whose category tells; see `trainers.data.skeleton_file`.
         train_annotations: COCO or MPII file, relative to the data folder; see `trainers.datasets`.
         train_images: Folder of its images, relative to the data folder.
         datasets: Several sets in the place of `train_annotations` and `train_images`; see `trainers.datasets`.

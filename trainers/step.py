@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from transpose_sdk.errors import TrainingError, first_line
 
-from .batches import Batch
+from .data.batches import Batch
+from .data.targets import heatmap_loss, heatmap_targets
+from .data.warp import Regions, warp_regions
 from .recipe import Recipe
 from .run import Run
-from .targets import heatmap_loss, heatmap_targets
 from .teacher import distillation_loss, taught_joints
-from .warp import Regions, warp_regions
 
 
 class Inputs(NamedTuple):

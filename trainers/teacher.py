@@ -23,15 +23,15 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from transpose_sdk.attention import HEATMAP_STRIDE
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundle import open_bundle
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import DataError, last_line
 from transpose_sdk.models import load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
-from transpose_sdk.openvino_core import CORE
 
+from .data.targets import heatmap_loss
 from .graph_network import GraphNetwork
-from .targets import heatmap_loss
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import Skeleton
 
-from .benchmark import Benchmark, read_benchmark
-from .evaluation import evaluate_boxes, image_reader
+from .evaluation.benchmark import Benchmark, read_benchmark
+from .evaluation.evaluate import evaluate_boxes, image_reader
 from .recipe import Recipe
 from .run import Run, averaged_weights
 

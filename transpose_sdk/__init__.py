@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transpose_sdk.attention import DependencyArea
-    from transpose_sdk.draw import PoseAnnotator
+    from transpose_sdk.dependency import DependencyArea
+    from transpose_sdk.drawing.annotator import PoseAnnotator
     from transpose_sdk.errors import TransposeError
     from transpose_sdk.estimator import PoseEstimator
     from transpose_sdk.poses import Poses
@@ -38,9 +38,9 @@ __all__ = [
 _HOMES = {
     "COCO17": "skeletons",
     "MPII16": "skeletons",
-    "DependencyArea": "attention",
+    "DependencyArea": "dependency",
     "Frame": "stream",
-    "PoseAnnotator": "draw",
+    "PoseAnnotator": "drawing.annotator",
     "PoseEstimator": "estimator",
     "PoseStream": "stream",
     "Poses": "poses",

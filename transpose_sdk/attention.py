@@ -1,9 +1,9 @@
-"""Where a keypoint was inferred from: dependency and affected areas of an attention layer.
+"""What an attention layer was made of, and the maps that follow from it.
 
 A bundle gives the last layer's queries and keys; the head-averaged map is softmax(Q K^T / sqrt(d_head)). Row i of it is
 the dependency area of location i (what the network looked at to decide there), column j is the affected area of
 location j (what changes with it): the paper's section 3.3. Only what is asked for is computed, not the whole map.
-Other layers than the last need the network itself in PyTorch: `transpose_sdk.layers`.
+Other layers than the last need the network itself in PyTorch: `transpose_sdk.models.layer_attention`.
 
 Locations are cells of a grid of (h, w), flattened row by row. Cell coordinates are (x, y) and whole numbers are cell
 centres. A cell covers r x r px of the heatmap (r is 2 on a 1/8 grid, 1 on a 1/4 grid), so that heatmap px (x, y) lies
@@ -12,78 +12,57 @@ in cell (x // r, y // r) and cell (x, y) has its centre at heatmap px (r * x + (
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk.crops import apply_affine, invert_affines
 from transpose_sdk.errors import InputError
-from transpose_sdk.poses import Poses
 
 HEATMAP_STRIDE = 4  # of the whole family
 COLUMN_BLOCK = 512  # rows of the map in memory at a time; 3072 x 3072 of them at once would be 38 MB a head
 
 
-class Threshold(NamedTuple):
-    """The smallest attention that counts.
-
-    Attributes:
-        value: Published: 0.01 for TP-R-A4 and 0.00075 for TP-H-A4.
-        relative: `value` is in multiples of uniform attention, 1 / (h * w), which compares across grids.
-    """
-
-    value: float
-    relative: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Threshold:
-        """Read "0.01" as absolute and "2x" as twice uniform attention.
-
-        Raises:
-            InputError: It is neither.
-        """
-        relative = text.endswith("x")
-        try:
-            value = float(text[:-1] if relative else text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < math.inf:
-            raise InputError(f"no threshold {text!r}: give attention such as 0.01, or 2x for twice uniform attention")
-        return cls(value, relative)
-
-    def __str__(self) -> str:
-        return f"{self.value:g}x uniform" if self.relative else f"{self.value:g}"
-
-
 @dataclass(frozen=True, eq=False)
-class DependencyArea:
-    """The attention of one location of one person, as a small grid that can be laid over the image.
+class Attention:
+    """The last attention layer of N people, and where its cells lie in the image.
 
     Attributes:
-        grid: Shape (h, w), float32, 0..1: attention that the location pays (dependency area, sums to 1) or gets
-            (affected area).
-        transform: Shape (2, 3), float64, cell coordinates to image px; whole cell coordinates are cell centres.
-        keypoint: Name of the keypoint.
-        location: Cell (x, y) where the keypoint sits.
+        queries: Shape (N, heads, L, d_head), float32.
+        keys: Of the same shape.
+        crop_affines: Shape (N, 2, 3), float32, px of the network's input to image px.
+        grid: (height, width) of the grid of cells; L is their number.
+        input_size: (height, width) of the network's input in px.
     """
 
-    grid: NDArray[np.float32]
-    transform: NDArray[np.float64]
-    keypoint: str
-    location: tuple[int, int]
+    queries: NDArray[np.float32]
+    keys: NDArray[np.float32]
+    crop_affines: NDArray[np.float32]
+    grid: tuple[int, int]
+    input_size: tuple[int, int]
 
-    def threshold(self, value: float, relative: bool = False) -> NDArray[np.bool_]:
-        """The cells that count, shape (h, w): the thresholded set of the paper's equation 4.
+    def __post_init__(self) -> None:
+        shape = self.queries.shape
+        if self.keys.shape != shape or len(shape) != 4 or shape[2] != self.grid[0] * self.grid[1]:
+            raise InputError(
+                f"queries of {shape} and keys of {self.keys.shape}: give both as (N, heads, L, d_head) with the "
+                f"L = {self.grid[0] * self.grid[1]} cells of the attention grid {self.grid}"
+            )
+        if self.crop_affines.shape != (shape[0], 2, 3):
+            raise InputError(f"crop_affines of {self.crop_affines.shape}: give ({shape[0]}, 2, 3), one a person")
 
-        Args:
-            value: Smallest attention that counts. Published: 0.01 for TP-R-A4 and 0.00075 for TP-H-A4.
-            relative: `value` is in multiples of uniform attention, 1 / (h * w), which compares across grids.
-        """
-        return self.grid >= (value / self.grid.size if relative else value)
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __getitem__(self, index: Any) -> Attention:
+        """The attention of the people chosen by a mask, a slice or an index array."""
+        return Attention(self.queries[index], self.keys[index], self.crop_affines[index], self.grid, self.input_size)
+
+    def cell_transform(self, person: int) -> NDArray[np.float64]:
+        """The way from cell coordinates to image px, shape (2, 3); see `cell_transform`."""
+        return cell_transform(self.crop_affines[person], self.grid, self.input_size)
 
 
 def dependency_rows(queries: NDArray[np.float32], keys: NDArray[np.float32], indices: ArrayLike) -> NDArray[np.float32]:
@@ -141,76 +120,20 @@ def affected_columns(
     return columns
 
 
-def dependency_area(
-    poses: Poses, person: int, keypoint: str | int, grid: tuple[int, int], input_size: tuple[int, int]
-) -> DependencyArea:
-    """Where a keypoint of a person was inferred from.
-
-    Args:
-        poses: Poses with queries, keys and crop_affines.
-        person: Index of the person.
-        keypoint: Name or index of the keypoint.
-        grid: (height, width) of the attention grid.
-        input_size: (height, width) of the network's input.
-
-    Raises:
-        InputError: No such person or keypoint, the bundle gave no queries and keys, or the grid doesn't fit them.
-    """
-    return attention_areas(poses, person, [keypoint], grid, input_size, "dependency")[0]
-
-
-def affected_area(
-    poses: Poses, person: int, keypoint: str | int, grid: tuple[int, int], input_size: tuple[int, int]
-) -> DependencyArea:
-    """What the location of a keypoint had an effect on; arguments and errors as of `dependency_area`."""
-    return attention_areas(poses, person, [keypoint], grid, input_size, "affected")[0]
-
-
-def attention_areas(
-    poses: Poses,
-    person: int,
-    keypoints: Sequence[str | int],
-    grid: tuple[int, int],
-    input_size: tuple[int, int],
-    mode: str = "dependency",
-) -> list[DependencyArea]:
-    """The areas of several keypoints at once; affected areas then cost no more than that of one.
-
-    Args:
-        poses: Poses with queries, keys and crop_affines.
-        person: Index of the person.
-        keypoints: Names or indices of the keypoints.
-        grid: (height, width) of the attention grid.
-        input_size: (height, width) of the network's input.
-        mode: "dependency" (what the keypoint looked at) or "affected" (what looked at the keypoint).
-
-    Raises:
-        InputError: As of `dependency_area`, or no such mode.
-    """
-    if mode not in MODES:
-        raise InputError(f"no attention mode {mode!r}: use one of {', '.join(MODES)}")
-    joints = [poses.skeleton.index(keypoint) for keypoint in keypoints]
-    transform, (queries, keys) = cell_transform(poses, person, grid, input_size), _attention(poses, person, grid)
-    cells = joint_cells(poses.keypoints[person, joints], transform, grid, input_size)
-    values = MODES[mode](queries, keys, cells[:, 1] * grid[1] + cells[:, 0])
-    return [
-        DependencyArea(row.reshape(grid), transform, poses.skeleton.names[joint], (x, y))
-        for row, joint, (x, y) in zip(values, joints, cells.tolist(), strict=True)
-    ]
-
-
 def cell_transform(
-    poses: Poses, person: int, grid: tuple[int, int], input_size: tuple[int, int]
+    crop_affine: NDArray[np.floating], grid: tuple[int, int], input_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The way from cell coordinates to image px, shape (2, 3); arguments and errors as of `dependency_area`."""
-    if not 0 <= person < len(poses):
-        raise InputError(f"no person {person}: the poses hold {len(poses)}, counted from 0")
-    if poses.crop_affines is None:
-        raise InputError("these poses carry no crop_affines: use poses as a PoseEstimator gives them")
+    """The way from cell coordinates of a grid over a crop to image px, shape (2, 3).
+
+    Args:
+        crop_affine: Shape (2, 3), px of the network's input to image px.
+        grid: (height, width) of the grid: that of the attention, or of the heatmap.
+        input_size: (height, width) of the network's input.
+    """
     size, cells = np.array(input_size[::-1]), np.array(grid[::-1])
     heatmap = size // HEATMAP_STRIDE
     ratio, step = heatmap // cells, (size - 1) / (heatmap - 1)
-    crop_to_image = poses.crop_affines[person].astype(np.float64)
+    crop_to_image = crop_affine.astype(np.float64)
     linear = crop_to_image[:, :2] * (step * ratio)
     return np.concatenate((linear, apply_affine(step * (ratio - 1) / 2, crop_to_image)[:, None]), axis=1)
 
@@ -233,22 +156,6 @@ def joint_cells(
     ratio = np.array(input_size[::-1]) // HEATMAP_STRIDE // cells
     pixels = np.rint(ratio * np.nan_to_num(apply_affine(points, invert_affines(transform))) + (ratio - 1) / 2)
     return np.clip(pixels // ratio, 0, cells - 1).astype(np.intp)
-
-
-Attend = Callable[[NDArray[np.float32], NDArray[np.float32], ArrayLike], NDArray[np.float32]]
-MODES: dict[str, Attend] = {"dependency": dependency_rows, "affected": affected_columns}
-
-
-def _attention(poses: Poses, person: int, grid: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A person's queries and keys, each (heads, L, d_head)."""
-    if poses.queries is None or poses.keys is None:
-        raise InputError("these poses carry no attention (queries and keys): use a bundle with attention outputs")
-    if grid[0] * grid[1] != poses.queries.shape[2]:
-        raise InputError(
-            f"an attention grid of {grid} has {grid[0] * grid[1]} cells, but the queries have "
-            f"{poses.queries.shape[2]}: give the grid of the network that made the poses"
-        )
-    return poses.queries[person], poses.keys[person]
 
 
 def _scaled(queries: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk import decoding
-from transpose_sdk.attention import DependencyArea, affected_area, dependency_area
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundle import DEFAULT_MODEL, Bundle, open_bundle
-from transpose_sdk.closing import Closing
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL, Bundle, open_bundle
+from transpose_sdk.closeable import Closeable
 from transpose_sdk.crops import check_boxes, check_image
+from transpose_sdk.dependency import DependencyArea, Mode, attention_areas, check_person
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.posing import PosesInFlight, TopDown
-from transpose_sdk.topdown import without_duplicates
-
-AREAS: dict[str, Callable[..., DependencyArea]] = {"dependency": dependency_area, "affected": affected_area}
+from transpose_sdk.topdown import PosesInFlight, TopDown, without_duplicates
 
 
-class PoseEstimator(Closing):
+class PoseEstimator(Closeable):
     """Finds people and their keypoints in single frames.
 
     Args:
@@ -68,7 +64,7 @@ class PoseEstimator(Closing):
         detector_device = self.backend.device if self.backend.name == "openvino" else "AUTO"
         self.detector: Detector = open_detector(detector, detector_device, detector_score)
         self._carries_attention = attention
-        self._top_down = TopDown(self.backend, self.skeleton, flip_test)
+        self._top_down = TopDown(self.backend, self.skeleton, self.bundle.attention_grid, flip_test)
         decoding.warm_up()
 
     def __call__(self, image: NDArray[np.uint8], boxes: ArrayLike | None = None) -> Poses:
@@ -128,7 +124,7 @@ class PoseEstimator(Closing):
         poses: Poses,
         person: int = 0,
         keypoint: str | int = 0,
-        mode: str = "dependency",
+        mode: Mode = "dependency",
     ) -> DependencyArea:
         """What a keypoint was inferred from: the last layer's attention as a grid over the image.
 
@@ -142,24 +138,18 @@ class PoseEstimator(Closing):
         Raises:
             InputError: No such person, keypoint or mode, or the bundle's graph gives no attention.
         """
-        if mode not in AREAS:
-            raise InputError(f"no attention mode {mode!r}: use one of {', '.join(AREAS)}")
-        grid = self.attention_grid
-        if not 0 <= person < len(poses):
-            raise InputError(f"no person {person}: the poses hold {len(poses)}, counted from 0")
+        self.require_attention()
+        check_person(poses, person)
         one = poses[person]
-        if one.queries is None:
+        if one.attention is None:
             again = self.pose(check_image(image), one.boxes, one.person_scores, attention=True)
-            one = replace(one, queries=again.queries, keys=again.keys, crop_affines=again.crop_affines)
-        return AREAS[mode](one, 0, keypoint, grid, self.bundle.input_size)
+            one = replace(one, attention=again.attention)
+        return attention_areas(one, 0, [keypoint], mode)[0]
 
-    @property
-    def attention_grid(self) -> tuple[int, int]:
-        """(height, width) of the attention grid. Raises InputError where the bundle's graph gives no attention."""
-        if not self.backend.has_attention or "attention" not in self.bundle.description:
+    def require_attention(self) -> None:
+        """Raise InputError where the bundle's graph gives no attention."""
+        if not self.backend.has_attention or self.bundle.attention_grid is None:
             raise InputError(f"the bundle {self.bundle.name} gives no attention: export it with attention outputs")
-        height, width = self.bundle.description["attention"]["grid"]
-        return int(height), int(width)
 
     def describe(self) -> dict[str, Any]:
         """Name, device and precision, as `transpose run` writes them."""

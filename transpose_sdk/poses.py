@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.attention import Attention
 from transpose_sdk.errors import InputError, MissingDependencyError
 from transpose_sdk.skeletons import Skeleton
 
@@ -32,9 +33,7 @@ class Poses:
         person_scores: Shape (N,), float32; see the function `person_scores`.
         skeleton: What the K keypoints are.
         track_ids: Shape (N,), int64, or None where nothing tracks.
-        queries: Shape (N, heads, L, d_head), float32, of the last attention layer, where the bundle gives them.
-        keys: Of the same shape.
-        crop_affines: Shape (N, 2, 3), float32, px of the network's input to image px.
+        attention: What the last attention layer was made of, where it was asked for.
     """
 
     keypoints: NDArray[np.float32]
@@ -43,9 +42,7 @@ class Poses:
     person_scores: NDArray[np.float32]
     skeleton: Skeleton
     track_ids: NDArray[np.int64] | None = None
-    queries: NDArray[np.float32] | None = None
-    keys: NDArray[np.float32] | None = None
-    crop_affines: NDArray[np.float32] | None = None
+    attention: Attention | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.keypoints), len(self.skeleton)
@@ -55,7 +52,6 @@ class Poses:
             "boxes": (n, 4),
             "person_scores": (n,),
             "track_ids": (n,),
-            "crop_affines": (n, 2, 3),
         }
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -64,14 +60,8 @@ class Poses:
                     f"Poses.{name} has shape {value.shape}, not {shape}: "
                     f"there are {n} people in keypoints and {k} joints in skeleton {self.skeleton.name!r}"
                 )
-        if (self.queries is None) != (self.keys is None):
-            raise InputError("Poses got only one of queries and keys: give both or neither")
-        if self.queries is not None and self.keys is not None:
-            shape = self.queries.shape
-            if self.keys.shape != shape or len(shape) != 4 or shape[0] != n:
-                raise InputError(
-                    f"Poses.queries has shape {shape} and keys {self.keys.shape}, not both ({n}, heads, L, d_head)"
-                )
+        if self.attention is not None and len(self.attention) != n:
+            raise InputError(f"Poses.attention is that of {len(self.attention)} people, but there are {n} in keypoints")
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:

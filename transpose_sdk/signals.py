@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.attention import attention_areas, cell_transform
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.crops import apply_affine, invert_affines
+from transpose_sdk.dependency import attention_areas, attention_of
 from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
@@ -91,29 +91,25 @@ class JointSignals:
     occluded: NDArray[np.bool_]
 
 
-def joint_signals(
-    poses: Poses, grid: tuple[int, int], input_size: tuple[int, int], rule: OcclusionRule | None = None
-) -> JointSignals:
+def joint_signals(poses: Poses, rule: OcclusionRule | None = None) -> JointSignals:
     """The signals of all joints.
 
     Args:
-        poses: Poses with queries, keys and crop_affines.
-        grid: (height, width) of the attention grid.
-        input_size: (height, width) of the network's input.
+        poses: Poses that carry attention.
         rule: Of the network, `OcclusionRule.of(bundle)`; None for the default.
 
     Raises:
-        InputError: The poses carry no attention, or the grid doesn't fit it.
+        InputError: The poses carry no attention.
     """
-    count, joints = poses.scores.shape
+    attention, (count, joints) = attention_of(poses), poses.scores.shape
     entropy, shares = np.zeros((count, joints), np.float32), np.zeros((4, count, joints), np.float32)
     for person in range(count):
-        areas = attention_areas(poses, person, range(joints), grid, input_size)
-        attention = np.stack([area.grid.ravel() for area in areas])
-        transform = cell_transform(poses, person, grid, input_size)
+        areas = attention_areas(poses, person, range(joints))
+        rows = np.stack([area.grid.ravel() for area in areas])
+        transform = attention.cell_transform(person)
         cells = apply_affine(np.nan_to_num(poses.keypoints[person]), invert_affines(transform))
-        entropy[person] = attention_entropy(attention)
-        shares[:, person] = region_shares(attention, cells, grid, poses.skeleton)
+        entropy[person] = attention_entropy(rows)
+        shares[:, person] = region_shares(rows, cells, attention.grid, poses.skeleton)
     joint, limb, mirror, elsewhere = shares
     rule = rule or OcclusionRule()
     hint = rule.hint(poses.scores, entropy, joint, limb, mirror)

@@ -1,17 +1,20 @@
-"""Top-down estimation: people's boxes to crops, the network's answers to poses.
+"""The one road from people's boxes to poses: boxes -> crops -> network -> heatmaps -> joints.
 
-The two halves are apart, so that a stream can prepare the next frame while the network works on this one.
+`TopDown.submit` goes as far as the network, `PosesInFlight.result` the rest of the way, so that a stream can prepare
+the next frame while the network works on this one.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.attention import Attention
+from transpose_sdk.backend import Arrays, Backend, InFlight, Outputs
 from transpose_sdk.crops import (
     PIXEL_STD,
     boxes_to_centers_scales,
@@ -28,8 +31,8 @@ from transpose_sdk.skeletons import Skeleton
 
 
 @dataclass(frozen=True, eq=False)
-class People:
-    """Whom to pose in a frame, and how they are cut out of it; made by `place`.
+class PersonCrops:
+    """How people are cut out of a frame; made by `place`.
 
     Attributes:
         boxes: (N, 4) x, y, width, height in image px.
@@ -51,9 +54,19 @@ class People:
         """Their crops, (N, H, W, 3) uint8 BGR, written into `out` where it is given."""
         return warp_crops(image, self.affines, self.input_size, out)
 
-    def poses(self, outputs: Outputs, skeleton: Skeleton) -> Poses:
-        """Decode the network's answer: one pose a box, in the order of the boxes."""
+    def poses(self, outputs: Arrays, skeleton: Skeleton, grid: tuple[int, int] | None = None) -> Poses:
+        """Decode the network's answer: one pose a box, in the order of the boxes.
+
+        Args:
+            outputs: Of these crops.
+            skeleton: Of the heatmaps.
+            grid: (height, width) of the attention grid; without it the poses carry no attention.
+        """
         coords, scores = decode_dark(outputs.heatmaps)
+        attention = None
+        if grid is not None and outputs.queries is not None and outputs.keys is not None:
+            to_image = invert_affines(self.affines).astype(np.float32)
+            attention = Attention(outputs.queries, outputs.keys, to_image, grid, self.input_size)
         height, width = outputs.heatmaps.shape[2:]
         return Poses(
             keypoints=heatmap_to_image(coords, self.centers, self.scales, (height, width)),
@@ -61,9 +74,7 @@ class People:
             boxes=self.boxes,
             person_scores=person_scores(scores, self.box_scores),
             skeleton=skeleton,
-            queries=outputs.queries,
-            keys=outputs.keys,
-            crop_affines=invert_affines(self.affines).astype(np.float32),
+            attention=attention,
         )
 
 
@@ -72,7 +83,7 @@ def place(
     box_scores: NDArray[np.float32],
     input_size: tuple[int, int],
     whole_pixels: bool = False,
-) -> People:
+) -> PersonCrops:
     """Say how people are cut out, as published.
 
     Args:
@@ -84,11 +95,11 @@ def place(
     centers, scales = boxes_to_centers_scales(boxes, input_size)
     if whole_pixels:
         centers, scales = on_whole_pixels(centers, scales, input_size)
-    return People(boxes, box_scores, centers, scales, crop_affines(centers, scales, input_size), input_size)
+    return PersonCrops(boxes, box_scores, centers, scales, crop_affines(centers, scales, input_size), input_size)
 
 
 def estimate_poses(
-    infer: Callable[[NDArray[np.uint8]], Outputs],
+    infer: Callable[[NDArray[np.uint8]], Arrays],
     image: NDArray[np.uint8],
     boxes: NDArray[np.float32],
     box_scores: NDArray[np.float32],
@@ -111,7 +122,7 @@ def estimate_poses(
     return people.poses(infer(people.cut(image)), skeleton)
 
 
-def flip_average(outputs: Outputs, skeleton: Skeleton) -> Outputs:
+def flip_average(outputs: Arrays, skeleton: Skeleton) -> Arrays:
     """The published flip test: mean of the heatmaps and of the mirrored crop's mirrored heatmaps, without a shift.
 
     Args:
@@ -121,10 +132,9 @@ def flip_average(outputs: Outputs, skeleton: Skeleton) -> Outputs:
     Returns:
         Outputs of the N crops; queries and keys are those of the crops as they were.
     """
-    heatmaps, queries, keys = outputs
-    count = len(heatmaps) // 2
+    heatmaps, count = outputs.heatmaps, len(outputs.heatmaps) // 2
     averaged = 0.5 * (heatmaps[:count] + heatmaps[count:, skeleton.mirrored, :, ::-1])
-    return Outputs(averaged, *(None if array is None else array[:count] for array in (queries, keys)))
+    return Outputs(averaged, *(array[:count] for array in outputs.given[1:]))
 
 
 def without_duplicates(poses: Poses, input_size: tuple[int, int]) -> Poses:
@@ -137,3 +147,129 @@ def without_duplicates(poses: Poses, input_size: tuple[int, int]) -> Poses:
     _, scales = boxes_to_centers_scales(poses.boxes, input_size)
     areas = (scales * PIXEL_STD).prod(axis=1)
     return poses[oks_nms(poses.keypoints, poses.person_scores, areas, poses.skeleton)]
+
+
+class TopDown:
+    """Poses of boxes by a backend. Safe to call from several threads.
+
+    Args:
+        backend: The network.
+        skeleton: What its keypoints are.
+        grid: (height, width) of the attention grid; None where the network gives no attention.
+        flip_test: Whether the mirrored crops are inferred too and averaged.
+    """
+
+    def __init__(
+        self, backend: Backend, skeleton: Skeleton, grid: tuple[int, int] | None = None, flip_test: bool = False
+    ) -> None:
+        self._backend = backend
+        self._skeleton = skeleton
+        self._grid = grid
+        self._flip_test = flip_test
+        self._buffers = CropBuffers(backend.input_size)
+
+    def submit(
+        self,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        box_scores: NDArray[np.float32],
+        attention: bool = False,
+        whole_pixels: bool = False,
+    ) -> PosesInFlight:
+        """Cut the crops and start the network on them.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            boxes: (N, 4) x, y, width, height in px, each with an area.
+            box_scores: (N,).
+            attention: Whether the poses carry queries and keys.
+            whole_pixels: See `place`.
+
+        Raises:
+            BackendError: The device failed.
+        """
+        people, count = place(boxes, box_scores, self._backend.input_size, whole_pixels), len(boxes)
+        buffer = self._buffers.take(count * (1 + self._flip_test))
+        crops = people.cut(image, buffer[:count])
+        if self._flip_test:
+            np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
+            crops = buffer[: 2 * count]
+        flight = self._backend.submit(crops, attention)
+        return PosesInFlight(people, flight, self._skeleton, self._grid, self._flip_test, self._buffers, buffer)
+
+
+class PosesInFlight:
+    """The poses of some boxes, perhaps still in the network; made by `TopDown.submit`."""
+
+    def __init__(
+        self,
+        people: PersonCrops,
+        flight: InFlight,
+        skeleton: Skeleton,
+        grid: tuple[int, int] | None,
+        flip_test: bool,
+        buffers: CropBuffers,
+        buffer: NDArray[np.uint8],
+    ) -> None:
+        self._people = people
+        self._flight = flight
+        self._skeleton = skeleton
+        self._grid = grid
+        self._flip_test = flip_test
+        self._buffers = buffers
+        self._buffer: NDArray[np.uint8] | None = buffer
+
+    def __len__(self) -> int:
+        return len(self._people.boxes)
+
+    @property
+    def box_scores(self) -> NDArray[np.float32]:
+        """(N,), as they were given."""
+        return self._people.box_scores
+
+    def wait(self) -> Arrays:
+        """Wait for the network.
+
+        Raises:
+            BackendError: The device failed.
+        """
+        outputs = self._flight.result()
+        if self._buffer is not None:  # the network has read the crops
+            self._buffers.give_back(self._buffer)
+            self._buffer = None
+        return outputs
+
+    def result(self) -> Poses:
+        """Wait for the network and decode: one pose a box, in the order of the boxes.
+
+        Raises:
+            BackendError: The device failed.
+        """
+        outputs = self.wait()
+        if not len(self):
+            return Poses.empty(self._skeleton)
+        if self._flip_test:
+            outputs = flip_average(outputs, self._skeleton)
+        return self._people.poses(outputs, self._skeleton, self._grid)
+
+
+class CropBuffers:
+    """Memory for crops that is used again: a fresh array would be paged in by the kernel for every frame."""
+
+    def __init__(self, input_size: tuple[int, int]) -> None:
+        self._input_size = input_size
+        self._free: list[NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> NDArray[np.uint8]:
+        """An array of at least `count` crops, (C, H, W, 3) uint8."""
+        with self._lock:
+            for index, buffer in enumerate(self._free):
+                if len(buffer) >= count:
+                    return self._free.pop(index)
+        return np.empty((1 << max(count - 1, 0).bit_length(), *self._input_size, 3), np.uint8)
+
+    def give_back(self, buffer: NDArray[np.uint8]) -> None:
+        """The buffer may be handed out again; the smallest are let go first when there are many."""
+        with self._lock:
+            self._free = sorted([*self._free, buffer], key=len)[-8:]

@@ -8,7 +8,7 @@ from PyQt6.QtCore import QEvent, QPointF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QToolTip, QWidget
 
-from transpose_sdk.draw import skeleton_colors
+from transpose_sdk.drawing.annotator import skeleton_colors
 from transpose_sdk.skeletons import COCO17, Skeleton
 
 from .canvas import joint_name

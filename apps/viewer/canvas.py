@@ -18,7 +18,7 @@ from PyQt6.QtWidgets import QWidget
 
 from transpose_sdk.errors import InputError
 
-from .events import View
+from .events import FrameView
 from .following import joint_at
 from .theme import DARK, Theme
 
@@ -49,17 +49,17 @@ class Canvas(QWidget):
         self.setAccessibleName("Picture")
         self.theme: Theme = DARK
         self.min_score = 0.2
-        self._view: View | None = None
+        self._view: FrameView | None = None
         self._image: QImage | None = None
         self._mouse: QPointF | None = None
         self._caption = ""
 
     @property
-    def view(self) -> View | None:
+    def view(self) -> FrameView | None:
         """What is shown."""
         return self._view
 
-    def show_view(self, view: View) -> None:
+    def show_view(self, view: FrameView) -> None:
         """Show another view."""
         height, width = view.image.shape[:2]
         self._view = view

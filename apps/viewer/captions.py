@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .canvas import joint_name
-from .events import View
+from .events import FrameView
 
 MEANINGS = {
     "heatmap": "where the network sees it",
@@ -12,7 +12,7 @@ MEANINGS = {
 }
 
 
-def caption(view: View, keypoint: int | None, mode: str) -> str:
+def caption(view: FrameView, keypoint: int | None, mode: str) -> str:
     """The line; empty where there is nothing to say.
 
     Args:

@@ -43,7 +43,7 @@ class SourceInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class FrameView:
     """A finished picture and what belongs to it.
 
     Attributes:

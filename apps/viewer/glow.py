@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from transpose_sdk.attention import DependencyArea, Threshold, cell_transform, joint_cells
-from transpose_sdk.crops import boxes_to_centers_scales, check_image, crop_affines, warp_crops
+from transpose_sdk.attention import cell_transform, joint_cells
+from transpose_sdk.crops import check_image, invert_affines
+from transpose_sdk.dependency import DependencyArea, Threshold
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.stream import Frame
+from transpose_sdk.topdown import place
+
+from .settings import GlowMode
 
 # Of a heatmap, whose noise far from the joint is a few percent of the maximum.
 HEATMAP_FLOOR = 0.1
 
 
 def glow(
-    estimator: PoseEstimator, frame: Frame, person: int, keypoint: int, mode: str, threshold: Threshold
+    estimator: PoseEstimator, frame: Frame, person: int, keypoint: int, mode: GlowMode, threshold: Threshold
 ) -> tuple[DependencyArea, Threshold] | None:
     """The grid to draw, and from which value on; None where the mode is "off".
 
@@ -46,11 +50,10 @@ def heatmap_area(estimator: PoseEstimator, frame: Frame, person: int, keypoint: 
         BackendError: The device failed.
     """
     poses, input_size = frame.poses[person], estimator.bundle.input_size
-    affines = crop_affines(*boxes_to_centers_scales(poses.boxes, input_size), input_size)
-    crops = warp_crops(check_image(frame.image), affines, input_size)
-    heatmap = np.maximum(estimator.backend.infer(crops).heatmaps[0, keypoint], 0)
+    people = place(poses.boxes, poses.person_scores, input_size)
+    heatmap = np.maximum(estimator.backend.infer(people.cut(check_image(frame.image))).heatmaps[0, keypoint], 0)
     size = (heatmap.shape[0], heatmap.shape[1])
-    transform = cell_transform(poses, 0, size, input_size)
+    transform = cell_transform(invert_affines(people.affines)[0], size, input_size)
     location = joint_cells(poses.keypoints[0, [keypoint]], transform, size, input_size)[0]
     grid = heatmap / max(float(heatmap.max()), 1e-6)
     return DependencyArea(grid, transform, poses.skeleton.names[keypoint], (int(location[0]), int(location[1])))

@@ -9,7 +9,7 @@ from transpose_sdk.skeletons import COCO17, Skeleton
 
 from .body import BodyDiagram
 from .canvas import joint_name
-from .events import View
+from .events import FrameView
 from .forms import choices, heading, line
 from .plots import SpeedPlots
 
@@ -52,7 +52,7 @@ class Inspector(QScrollArea):
         self.joints.activated.connect(lambda place: self.picked.emit(place - 1))
         self.show_view(None, None)
 
-    def show_view(self, view: View | None, keypoint: int | None) -> None:
+    def show_view(self, view: FrameView | None, keypoint: int | None) -> None:
         """The joint chosen, as the view has it."""
         skeleton = COCO17 if view is None else view.poses.skeleton
         if skeleton != self._skeleton:
@@ -68,7 +68,7 @@ class Inspector(QScrollArea):
         self._facts.setText(_facts(view, keypoint))
 
 
-def _facts(view: View | None, keypoint: int | None) -> str:
+def _facts(view: FrameView | None, keypoint: int | None) -> str:
     if view is None:
         return "Nothing is open."
     people = f"{len(view.poses)} {'person' if len(view.poses) == 1 else 'people'}"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from PyQt6.QtCore import QByteArray, QSettings, QStandardPaths
 
-from transpose_sdk.attention import Threshold
+from transpose_sdk.dependency import Threshold
 from transpose_sdk.errors import InputError
 
 from .settings import Look, Network, Streaming

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.stream import Frame
 
-from .events import View
+from .events import FrameView
 from .following import Following
 from .picture import Picture, paint
 from .settings import Look
@@ -44,7 +44,7 @@ class Painter:
         self._following: Following | None = None
         self._size: tuple[int, int] | None = None
         self._stale = self._closing = False
-        self._view: View | None = None
+        self._view: FrameView | None = None
         self._thread = threading.Thread(target=self._work, name="viewer-painter", daemon=True)
         self._thread.start()
 
@@ -87,7 +87,7 @@ class Painter:
                 self._meter = SpeedMeter()
             self._meter.restart()
 
-    def take(self) -> View | None:
+    def take(self) -> FrameView | None:
         """The newest view, if it was not taken before."""
         with self._changed:
             view, self._view = self._view, None
@@ -142,8 +142,8 @@ class Painter:
                 self._ready()
 
 
-def _view(frame: Frame, picture: Picture, following: Following | None, speed: Speed) -> View:
-    return View(
+def _view(frame: Frame, picture: Picture, following: Following | None, speed: Speed) -> FrameView:
+    return FrameView(
         index=frame.index,
         time=frame.time,
         image=picture.image,

@@ -8,8 +8,8 @@ from pathlib import Path
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtWidgets import QFileDialog, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from transpose_sdk.attention import Threshold
-from transpose_sdk.bundle import bundle_names
+from transpose_sdk.bundles.bundle import bundle_names
+from transpose_sdk.dependency import Threshold
 
 from .forms import Amount, StillComboBox, Switch, choices, heading, labelled, line
 from .memory import Remembered

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.attention import DependencyArea
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.dependency import DependencyArea
+from transpose_sdk.drawing.annotator import PoseAnnotator
+from transpose_sdk.drawing.overlay import draw_star, paint_area
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.estimator import PoseEstimator
-from transpose_sdk.overlay import draw_star, paint_area
 from transpose_sdk.poses import Poses
 from transpose_sdk.stream import Frame
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from transpose_sdk.closing import Closing
+from transpose_sdk.closeable import Closeable
 from transpose_sdk.media.frames import Source, SourceFrame
 
 STILL_TIME = 1.0  # seconds that each of several images is shown
@@ -108,7 +108,7 @@ class Playback:
             return frame
 
 
-class Segment(Closing):
+class Segment(Closeable):
     """The part of a playback that one stream gets, as a live source: whoever is slow misses frames."""
 
     kind = "camera"

@@ -11,8 +11,8 @@ import numpy as np
 
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.estimator import PoseEstimator
-from transpose_sdk.smoothing import OneEuro
 from transpose_sdk.stream import Frame, Latency, PoseStream
+from transpose_sdk.tracking.smoothing import SmoothingOptions
 
 from .painter import Shown
 from .playback import Playback
@@ -141,7 +141,7 @@ class Player:
             estimator,
             track=playback.source.kind != "images",
             smooth=streaming.smoothing is not None,
-            smoothing=OneEuro(min_cutoff=streaming.smoothing or OneEuro.min_cutoff),
+            smoothing=SmoothingOptions(min_cutoff=streaming.smoothing or SmoothingOptions.min_cutoff),
             detection=streaming.detection,
         )
         with self._changed:
@@ -158,7 +158,7 @@ class Player:
         """What another network says about the frame that stands still."""
         poses = estimator(frame.image)
         predicted = np.zeros(poses.scores.shape, bool)
-        again = replace(frame, poses=poses, predicted=predicted, detection="always", latency=Latency())
+        again = replace(frame, poses=poses, predicted=predicted, look="always", latency=Latency())
         self._held = again
         self._shown(Shown(again, estimator, run))
 

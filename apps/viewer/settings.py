@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from transpose_sdk.attention import Threshold
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
+from transpose_sdk.dependency import Threshold
+from transpose_sdk.drawing.overlay import DEFAULT_THRESHOLD
 from transpose_sdk.errors import InputError
-from transpose_sdk.overlay import DEFAULT_THRESHOLD
-from transpose_sdk.smoothing import OneEuro
-from transpose_sdk.stream import Detection
+from transpose_sdk.stream import DetectionOptions
+from transpose_sdk.tracking.smoothing import SmoothingOptions
 
-MODES = ("off", "heatmap", "dependency", "affected")
+GlowMode = Literal["off", "heatmap", "dependency", "affected"]
+MODES: tuple[GlowMode, ...] = get_args(GlowMode)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Streaming:
         detection_interval: Longest time between two runs of the person detector, in seconds.
     """
 
-    smoothing: float | None = OneEuro.min_cutoff
-    detection_interval: float = Detection.longest
+    smoothing: float | None = SmoothingOptions.min_cutoff
+    detection_interval: float = DetectionOptions.longest
 
     def __post_init__(self) -> None:
         if self.smoothing is not None and not self.smoothing > 0:
@@ -50,9 +52,11 @@ class Streaming:
             raise InputError(f"detection_interval={self.detection_interval!r}: give seconds, above 0 and up to 60")
 
     @property
-    def detection(self) -> Detection:
+    def detection(self) -> DetectionOptions:
         """The stream's own options."""
-        return Detection(shortest=min(Detection.shortest, self.detection_interval), longest=self.detection_interval)
+        return DetectionOptions(
+            shortest=min(DetectionOptions.shortest, self.detection_interval), longest=self.detection_interval
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Look:
         opacity: Of the strongest attention, 0..1.
     """
 
-    mode: str = "dependency"
+    mode: GlowMode = "dependency"
     boxes: bool = True
     skeletons: bool = True
     min_score: float = 0.2

@@ -6,7 +6,7 @@ from PyQt6.QtCore import QSize, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QAction
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSlider, QStyle, QStyleOptionSlider, QToolButton, QWidget
 
-from .events import SourceInfo, View
+from .events import FrameView, SourceInfo
 
 SETTLE_MS = 120  # the slider rests so long before its frame is gone to: each costs decoding up to there
 
@@ -83,7 +83,7 @@ class Transport(QWidget):
         self._slider.setValue(0)
         self._clock.setText("" if info is None else ("live" if info.kind == "camera" else ""))
 
-    def show_view(self, view: View) -> None:
+    def show_view(self, view: FrameView) -> None:
         """The frame that is shown."""
         info = self._info
         if not self._slider.isSliderDown() and self._wanted is None:

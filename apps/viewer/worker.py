@@ -15,7 +15,7 @@ from transpose_sdk.media.files import sink_errors
 from transpose_sdk.media.frames import Source
 from transpose_sdk.media.sources import SourceSpec, open_source
 
-from .events import Listener, SourceInfo, View
+from .events import FrameView, Listener, SourceInfo
 from .following import Following
 from .loader import Loader
 from .painter import Painter, Shown
@@ -113,7 +113,7 @@ class ViewerWorker:
         """Give pictures that fit into so many px."""
         self._painter.resize((max(16, width), max(16, height)))
 
-    def take_view(self) -> View | None:
+    def take_view(self) -> FrameView | None:
         """The newest picture, if it was not taken before."""
         return self._painter.take()
 

@@ -1,1 +1,1 @@
-"""Training, evaluation and export of the person detector that ships; `python -m trainers.detector --help`."""
+"""Training, evaluation and export of the person detector: `python -m transpose_sdk.trainers.detector --help`."""

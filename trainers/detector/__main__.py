@@ -11,7 +11,7 @@ from transpose_sdk.errors import TransposeError
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainers.detector", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m transpose_sdk.trainers.detector", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="start a run, or resume the one in the output folder")

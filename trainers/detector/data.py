@@ -39,7 +39,7 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
-class Batch:
+class DetectorBatch:
     """Training input, padded to the fullest image.
 
     Attributes:
@@ -150,10 +150,10 @@ class TrainingSet:
         items = [(image, label.boxes, label.weights, label.ignored) for image, label in drawn]
         return augment(compose(items, canvas, rng, self.config.zoom), rng, self.config.color)
 
-    def batch(self, step: int, canvas: tuple[int, int], mosaic: float) -> Batch:
+    def batch(self, step: int, canvas: tuple[int, int], mosaic: float) -> DetectorBatch:
         """The whole batch of a step."""
         samples = [self.sample(step, place, canvas, mosaic) for place in range(self.config.batch_size)]
-        return Batch(
+        return DetectorBatch(
             images=np.stack([sample.image for sample in samples]),
             boxes=_padded([sample.boxes for sample in samples]),
             weights=_padded([sample.weights for sample in samples]),
@@ -169,7 +169,9 @@ def _padded(arrays: list[Float]) -> Float:
     return out
 
 
-def prefetch(training_set: TrainingSet, requests: Iterator[tuple[int, tuple[int, int], float]]) -> Iterator[Batch]:
+def prefetch(
+    training_set: TrainingSet, requests: Iterator[tuple[int, tuple[int, int], float]]
+) -> Iterator[DetectorBatch]:
     """Batches for (step, canvas, mosaic) requests, the next ones made in threads while the last one trains."""
     workers = training_set.config.workers
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from transpose_sdk.bundle import write_bundle
+from transpose_sdk.bundles.bundle import write_bundle
 from transpose_sdk.detectors import PersonDetector
 from transpose_sdk.errors import CheckpointError, InputError
 from transpose_sdk.models.checkpoint import half_kernels
-from transpose_sdk.models.person_detector import PersonDetector as PersonNetwork
+from transpose_sdk.models.detector_network import DetectorNetwork
 from transpose_sdk.models.preprocessing import Preprocessing
 
 from .config import DetectorConfig
@@ -38,7 +38,7 @@ _DATA = (
 class _Graph(nn.Module):
     """Frames (1, H, W, 3) uint8 BGR to scores (1, A) and distances (1, A, 4)."""
 
-    def __init__(self, network: PersonNetwork) -> None:
+    def __init__(self, network: DetectorNetwork) -> None:
         super().__init__()
         self.preprocessing = Preprocessing()
         self.network = network
@@ -48,7 +48,7 @@ class _Graph(nn.Module):
         return maps.logits.sigmoid(), maps.distances
 
 
-def load_average(checkpoint: Path) -> tuple[PersonNetwork, dict[str, Any]]:
+def load_average(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
     """The averaged weights of a training checkpoint, and how far it had come.
 
     Raises:
@@ -56,7 +56,7 @@ def load_average(checkpoint: Path) -> tuple[PersonNetwork, dict[str, Any]]:
     """
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network = PersonNetwork()
+        network = DetectorNetwork()
         network.load_state_dict(state["average"])
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
@@ -124,11 +124,11 @@ def export(
     return description
 
 
-def _move_towards(network: PersonNetwork, init: str, share: float) -> None:
+def _move_towards(network: DetectorNetwork, init: str, share: float) -> None:
     """Make a network, in place, the mean of itself and the one that its run went on from."""
     if not init:
         raise CheckpointError("this run went on from no other weights: nothing of them can be kept")
-    before = PersonNetwork()
+    before = DetectorNetwork()
     load_weights(before, Path(init))
     with torch.no_grad():
         for value, earlier in zip(network.state_dict().values(), before.state_dict().values(), strict=True):
@@ -142,7 +142,7 @@ def _before(init: str) -> dict[str, Any]:
     return {"before": json.loads(described.read_text())["training"]} if init and described.is_file() else {}
 
 
-def trace(network: PersonNetwork) -> ov.Model:
+def trace(network: DetectorNetwork) -> ov.Model:
     """The network as a graph of free height and width, so that the detector can turn its input for portrait frames."""
     graph = ov.convert_model(
         _Graph(network).eval(),

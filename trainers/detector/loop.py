@@ -2,7 +2,7 @@
 
 Start or resume a run (it resumes by itself when its output folder holds a checkpoint):
 
-    python -m trainers.detector train --annotations train.json --images train/ --negatives negatives/ \
+    python -m transpose_sdk.trainers.detector train --annotations train.json --images train/ --negatives negatives/ \
         --stem mobilenet_v2_stem.safetensors --output work/detector --minutes 80
 """
 
@@ -29,7 +29,7 @@ from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.detectors.person import decode_person
 from transpose_sdk.errors import CheckpointError, TrainingError
 from transpose_sdk.models.checkpoint import load_stem
-from transpose_sdk.models.person_detector import PersonDetector
+from transpose_sdk.models.detector_network import DetectorNetwork
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
 
@@ -49,14 +49,14 @@ def network_input(images: NDArray[np.uint8], device: torch.device | str = "cpu")
     return prepared.contiguous(memory_format=torch.channels_last)
 
 
-def build_model(config: DetectorConfig) -> PersonDetector:
+def build_model(config: DetectorConfig) -> DetectorNetwork:
     """A network with the pretrained stem, or with all the weights of an earlier run.
 
     Raises:
         CheckpointError: `init` or `stem` holds another network, or cannot be read.
     """
     torch.manual_seed(config.seed)
-    model = PersonDetector()
+    model = DetectorNetwork()
     if config.init:
         load_weights(model, Path(config.init))
     if config.stem:
@@ -65,7 +65,7 @@ def build_model(config: DetectorConfig) -> PersonDetector:
     return model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_weights(model: PersonDetector, path: Path) -> None:
+def load_weights(model: DetectorNetwork, path: Path) -> None:
     """Load a whole detector's weights.
 
     Args:
@@ -84,7 +84,7 @@ def load_weights(model: PersonDetector, path: Path) -> None:
         ) from error
 
 
-def build_optimizer(model: PersonDetector, config: DetectorConfig) -> torch.optim.AdamW:
+def build_optimizer(model: DetectorNetwork, config: DetectorConfig) -> torch.optim.AdamW:
     """AdamW in four groups: stem or ours, decayed (convolutions) or not (biases, normalisation)."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -110,7 +110,7 @@ def learning_rate(progress: float, config: DetectorConfig) -> float:
     return config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - 0.03) / 0.97)))
 
 
-class Run:
+class DetectorRun:
     """The state of a run: all that a checkpoint holds."""
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -160,7 +160,7 @@ class Run:
                     mean.lerp_(value, 1 - keep)
 
 
-def _requests(run: Run) -> Iterator[tuple[int, tuple[int, int], float]]:
+def _requests(run: DetectorRun) -> Iterator[tuple[int, tuple[int, int], float]]:
     """What the loader should make: step, canvas, share of mosaics; asked a few steps ahead of the training."""
     step = run.step
     while (progress := run.progress(ahead=step - run.step)) < 1:
@@ -169,7 +169,7 @@ def _requests(run: Run) -> Iterator[tuple[int, tuple[int, int], float]]:
         step += 1
 
 
-def train_step(run: Run, images: Tensor, labels: Labels) -> dict[str, float]:
+def train_step(run: DetectorRun, images: Tensor, labels: Labels) -> dict[str, float]:
     """One optimisation step; returns the figures for the log.
 
     Raises:
@@ -206,7 +206,7 @@ def train(config: DetectorConfig) -> None:
     torch.set_num_threads(config.threads)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
-    run = Run(config)
+    run = DetectorRun(config)
     checkpoint = output / "last.pt"
     if checkpoint.exists():
         run.resume(checkpoint)
@@ -249,7 +249,7 @@ def train(config: DetectorConfig) -> None:
         check()
 
 
-def finder(model: PersonDetector, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = LOWEST_SCORE) -> Find:
+def finder(model: DetectorNetwork, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = LOWEST_SCORE) -> Find:
     """The network as a detector, before there is a bundle of it: for evaluation while it trains."""
     letterbox = Letterbox(size)
     device = next(model.parameters()).device

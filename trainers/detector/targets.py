@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from transpose_sdk.models.person_detector import STRIDES, DetectorMaps
+from transpose_sdk.models.detector_network import STRIDES, DetectorMaps
 
 _CELLS_PER_PERSON = 10
 _SCORE_POWER, _IOU_POWER = 0.5, 6.0  # TOOD gives 1 and 6; half the score lets a new network follow the boxes first

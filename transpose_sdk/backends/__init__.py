@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from transpose_sdk.backends.protocol import Backend, Outputs
+from transpose_sdk.backend import Backend, Outputs
 
 __all__ = ["Backend", "Outputs"]

@@ -20,12 +20,12 @@ import platform
 import sys
 from typing import Any
 
+from transpose_sdk.backend import Backend
 from transpose_sdk.backends import openvino
 from transpose_sdk.backends.openvino import OpenVINOBackend
-from transpose_sdk.backends.protocol import Backend
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
-from transpose_sdk.home import compiled_folder
+from transpose_sdk.user_folder import compiled_folder
 
 # Module and class of a runtime, and the extra that brings what it imports.
 RUNTIMES = {
@@ -146,7 +146,7 @@ def _open(bundle: Bundle, runtime: str, place: str, precision: str | None, reque
 
 def _verify(backend: Backend, bundle: Bundle) -> None:
     """Raise BackendError, and let go of the device, where the probe's answers are wrong."""
-    from transpose_sdk.probe import Probe, check  # which imports the protocol from this package
+    from transpose_sdk.bundles.probe import Probe, check  # which imports the protocol from this package
 
     try:
         report = check(backend, Probe.load(bundle))

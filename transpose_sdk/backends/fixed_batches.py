@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.errors import BackendError, first_line
 
@@ -152,7 +152,7 @@ class FixedBatchBackend(WorkerBackend):
         """Batch sizes that are ready."""
         return self._batches.sizes
 
-    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
+    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Arrays:
         try:
             with torch.inference_mode():
                 return Outputs(*self._batches(crops, 3 if attention else 1))

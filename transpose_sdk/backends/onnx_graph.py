@@ -6,9 +6,9 @@ import logging
 import tempfile
 from pathlib import Path
 
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import MissingDependencyError
-from transpose_sdk.home import compiled_folder
+from transpose_sdk.user_folder import compiled_folder
 from transpose_sdk.whole_file import whole_file
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.backends.onnx_graph import onnx_graph
-from transpose_sdk.backends.protocol import Outputs
 from transpose_sdk.backends.worker import WorkerBackend
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, first_line
 
 GRAPHS = {"fp32": "onnx", "int8": "onnx_int8"}
@@ -71,7 +71,7 @@ class OnnxRuntimeBackend(WorkerBackend):
         """Any number of crops on a GPU."""
         return self._sizes
 
-    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
+    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Arrays:
         wanted = ["heatmaps", "queries", "keys"] if attention and self.has_attention else ["heatmaps"]
         if not len(crops):
             return Outputs(*(np.empty((0, *self._outputs[name][1:]), np.float32) for name in wanted))

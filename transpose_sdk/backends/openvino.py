@@ -16,10 +16,10 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.backend import Arrays, Outputs
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, last_line
-from transpose_sdk.openvino_core import CORE
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU")
 # By preference where the caller states no precision. FP16 weights are calculated in what the device does best: FP16 on
@@ -96,11 +96,11 @@ class OpenVINOBackend:
         self.has_attention = {"queries", "keys"} <= set(self._names)
         self.infer(np.zeros((1, *self.input_size, 3), np.uint8))  # the first inference is slow, so not the user's
 
-    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
+    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Arrays:
         """Run the network and wait; see `submit`."""
         return self.submit(crops, attention).result()
 
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> InFlight:
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> CropsInFlight:
         """Start the network on some crops; waits only until the last of them has a request.
 
         Args:
@@ -112,7 +112,7 @@ class OpenVINOBackend:
         """
         wanted = ("heatmaps", "queries", "keys") if attention and self.has_attention else ("heatmaps",)
         indices = [self._names.index(name) for name in wanted]
-        flight = InFlight({index: np.empty((len(crops), *self._shapes[index]), np.float32) for index in indices})
+        flight = CropsInFlight({index: np.empty((len(crops), *self._shapes[index]), np.float32) for index in indices})
         with self._lock:
             for row in range(len(crops)):
                 # In turn: crops take equal time, so the request that was started first is free first.
@@ -128,7 +128,7 @@ class OpenVINOBackend:
                 request.collect()
 
 
-class InFlight:
+class CropsInFlight:
     """The answer to some crops, perhaps still on its way."""
 
     def __init__(self, arrays: dict[int, NDArray[np.float32]]) -> None:
@@ -137,7 +137,7 @@ class InFlight:
         self.requests: list[_Request] = []
         self.error: BackendError | None = None
 
-    def result(self) -> Outputs:
+    def result(self) -> Arrays:
         """Wait for the answer.
 
         Raises:
@@ -162,9 +162,9 @@ class _Request:
         self._lock = threading.Lock()
         self._crop: NDArray[np.uint8] | None = None  # kept alive: the device reads it
         self._row = 0
-        self._flight: InFlight | None = None
+        self._flight: CropsInFlight | None = None
 
-    def start(self, crop: NDArray[np.uint8], row: int, flight: InFlight) -> None:
+    def start(self, crop: NDArray[np.uint8], row: int, flight: CropsInFlight) -> None:
         with self._lock:
             self._fetch()
             try:
@@ -176,7 +176,7 @@ class _Request:
             self._crop, self._row, self._flight = crop, row, flight
             flight.requests.append(self)
 
-    def collect(self, flight: InFlight | None = None) -> None:
+    def collect(self, flight: CropsInFlight | None = None) -> None:
         """Wait for the answer, if it is still that of `flight`."""
         with self._lock:
             if flight is None or self._flight is flight:

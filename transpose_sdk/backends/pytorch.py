@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transpose_sdk.backends.fixed_batches import SIZES, FixedBatchBackend, FixedBatches
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, first_line
 from transpose_sdk.models import TransPose, load_checkpoint
 from transpose_sdk.models.preprocessing import Preprocessing
@@ -88,7 +88,7 @@ class _DeviceNetwork(nn.Module):
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         images = self.preprocessing(crops).to(self._dtype, memory_format=torch.channels_last)
-        return tuple(output.float() for output in self.model.forward_with_attention(images))
+        return tuple(output.float() for output in self.model.forward_with_attention(images).given)
 
 
 def fold_batch_norms(module: nn.Module) -> None:

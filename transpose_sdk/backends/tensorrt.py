@@ -23,7 +23,7 @@ from transpose_sdk.backends.fixed_batches import FixedBatchBackend, FixedBatches
 from transpose_sdk.backends.half import cast_pixels, to_half
 from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.pytorch import find_torch_device
-from transpose_sdk.bundle import Bundle, file_digest
+from transpose_sdk.bundles.bundle import Bundle, file_digest
 from transpose_sdk.errors import BackendError, first_line
 from transpose_sdk.whole_file import whole_file
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.backend import Arrays, Outputs
 
 
 class _Job(NamedTuple):
@@ -17,7 +17,7 @@ class _Job(NamedTuple):
 
     crops: NDArray[np.uint8]
     attention: bool
-    answer: Future[Outputs]
+    answer: Future[Arrays]
 
 
 class WorkerBackend:
@@ -44,11 +44,11 @@ class WorkerBackend:
         """See above."""
         raise NotImplementedError
 
-    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
+    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Arrays:
         """Run the network and wait; see `submit`."""
         return self.submit(crops, attention).result()
 
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Outputs]:
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Arrays]:
         """Run the network.
 
         Args:
@@ -86,11 +86,10 @@ class WorkerBackend:
         start = 0
         for job in jobs:
             stop = start + len(job.crops)
-            heatmaps, *others = (None if array is None else array[start:stop] for array in outputs)
-            assert heatmaps is not None
-            job.answer.set_result(Outputs(heatmaps, *others) if job.attention else Outputs(heatmaps))
+            wanted = outputs.given if job.attention else (outputs.heatmaps,)
+            job.answer.set_result(Outputs(*(array[start:stop] for array in wanted)))
             start = stop
 
-    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Outputs:
+    def _run(self, crops: NDArray[np.uint8], attention: bool) -> Arrays:
         """Run the network, on the worker's thread."""
         raise NotImplementedError

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from transpose_sdk.bench import WatchedEstimator
+    from transpose_sdk.diagnostics.bench import WatchedEstimator
     from transpose_sdk.media.frames import Source
 
 SCHEMA = "transpose-sdk/bench/1"
@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TransposeError: The source, the network, the device or the output cannot be used, or nobody is in the clip.
     """
-    from transpose_sdk import doctor
-    from transpose_sdk.bench import WatchedEstimator, measure, table
     from transpose_sdk.cli.output import write_json
+    from transpose_sdk.diagnostics import doctor
+    from transpose_sdk.diagnostics.bench import WatchedEstimator, measure, table
     from transpose_sdk.errors import InputError
 
     if min(args.frames, args.rounds) < 1 or (args.requests is not None and args.requests < 1):
@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _clip(args: argparse.Namespace, estimator: WatchedEstimator) -> Callable[[], Source]:
     """A function that opens the clip."""
-    from transpose_sdk.bench_clip import KnownPeople, drawn_clip
+    from transpose_sdk.bundles.probe import Probe
+    from transpose_sdk.diagnostics.clip import KnownPeople, drawn_clip
     from transpose_sdk.media.sources import open_source
-    from transpose_sdk.probe import Probe
 
     if args.source is not None:
         return lambda: open_source(args.source, stop=args.frames)

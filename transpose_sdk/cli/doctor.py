@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transpose_sdk.bundle import Bundle
-    from transpose_sdk.doctor import Finding
+    from transpose_sdk.bundles.bundle import Bundle
+    from transpose_sdk.diagnostics.doctor import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import logging
 
-    from transpose_sdk import doctor
-    from transpose_sdk.bundle import bundle_names, open_bundle
+    from transpose_sdk.bundles.bundle import bundle_names, open_bundle
+    from transpose_sdk.diagnostics import doctor
 
     logging.basicConfig(format="transpose: %(message)s", level=logging.WARNING)
     write = sys.stdout.write
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _examine(bundle: Bundle) -> bool:
     """Report on one bundle; whether its default path works."""
-    from transpose_sdk import doctor
+    from transpose_sdk.diagnostics import doctor
     from transpose_sdk.errors import TransposeError
 
     write = sys.stdout.write

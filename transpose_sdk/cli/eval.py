@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 WORST = 12  # cases on a page, unless told otherwise
 
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.worst is not None and (args.worst < 1 or args.page is None):
         raise InputError(f"--worst {args.worst}: give a number of 1 or more, and --page to say where to draw them")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    benchmark, evaluation = trainers_module("benchmark"), trainers_module("evaluation")
-    pairs, worst = trainers_module("pairs"), trainers_module("worst")
+    benchmark, evaluation = trainers_module("evaluation.benchmark"), trainers_module("evaluation.evaluate")
+    pairs, worst = trainers_module("evaluation.pairs"), trainers_module("evaluation.worst")
     kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
     annotations = args.coco or args.mpii or args.lsp
     detector = args.detector if args.boxes == "det" else "frame"

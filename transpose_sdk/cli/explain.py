@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from transpose_sdk.signals import OcclusionRule
     from transpose_sdk.skeletons import Skeleton
 
-# A network's answer on an image: its name, the poses with the queries and keys of each layer by number, the attention
-# grid and the size of its input.
-Answer = tuple[str, "dict[int, Poses]", tuple[int, int], tuple[int, int]]
+# A network's answer on an image: its name, and the poses with the attention of each layer by number.
+Answer = tuple[str, "dict[int, Poses]"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,21 +48,19 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TransposeError: The image or the network cannot be used, or it has no such person, joint or layer.
     """
-    from transpose_sdk.attention import Threshold, attention_areas
-    from transpose_sdk.bundle import open_bundle
+    from transpose_sdk.bundles.bundle import open_bundle
     from transpose_sdk.cli.optional import import_extra
     from transpose_sdk.cli.output import write_json
+    from transpose_sdk.dependency import Threshold, attention_areas
     from transpose_sdk.errors import InputError
     from transpose_sdk.media.sources import open_source
     from transpose_sdk.signals import OcclusionRule
 
-    figures = import_extra("transpose_sdk.explain", "explain")
+    figures = import_extra("transpose_sdk.drawing.figure", "explain")
     threshold = Threshold.parse(args.threshold)
     with open_source(args.image) as source:
         image = next(iter(source)).image
-    name, layers, grid, input_size = (
-        _from_bundle(args, image) if args.checkpoint is None else _from_checkpoint(args, image)
-    )
+    name, layers = _from_bundle(args, image) if args.checkpoint is None else _from_checkpoint(args, image)
     poses = layers[max(layers)]
     if not len(poses):
         raise InputError(
@@ -71,8 +68,7 @@ def run(args: argparse.Namespace) -> int:
         )
     names = poses.skeleton.names if args.keypoints == "all" else [item.strip() for item in args.keypoints.split(",")]
     areas = {
-        f"layer {number}": attention_areas(layer, args.person, names, grid, input_size, args.mode)
-        for number, layer in layers.items()
+        f"layer {number}": attention_areas(layer, args.person, names, args.mode) for number, layer in layers.items()
     }
     title = f"{name}: {args.mode} areas of person {args.person} in {Path(args.image).name}"
     figure = figures.explain_figure(image, poses, args.person, areas, threshold=threshold, title=title)
@@ -80,22 +76,22 @@ def run(args: argparse.Namespace) -> int:
     sys.stderr.write(f"wrote {args.out}\n")
     if args.json is not None:
         rule = OcclusionRule() if args.checkpoint else OcclusionRule.of(open_bundle(args.model, "pose"))
-        write_json(signals_record(poses[args.person], grid, input_size, rule), args.json)
+        write_json(signals_record(poses[args.person], rule), args.json)
     return 0
 
 
 def _from_bundle(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
     """The answer of a bundle: of its last layer by its best graph, of all by its PyTorch network where it has one."""
-    from transpose_sdk.bundle import open_bundle
+    from transpose_sdk.bundles.bundle import open_bundle
     from transpose_sdk.cli.optional import import_extra
     from transpose_sdk.errors import InputError
     from transpose_sdk.estimator import PoseEstimator
 
     if args.layers == "last":
         with PoseEstimator(args.model, args.device, args.precision, args.detector, attention=True) as estimator:
-            grid = estimator.attention_grid
+            estimator.require_attention()
             number = int(estimator.bundle.description["network"]["layers"])
-            return estimator.bundle.name, {number: estimator(image)}, grid, estimator.bundle.input_size
+            return estimator.bundle.name, {number: estimator(image)}
     bundle = open_bundle(args.model, "pose")
     if "torch" not in bundle.graphs:
         raise InputError(
@@ -119,17 +115,16 @@ def _from_network(
     args: argparse.Namespace, image: NDArray[np.uint8], model: TransPose, name: str, skeleton: Skeleton
 ) -> Answer:
     from transpose_sdk.detectors import open_detector
-    from transpose_sdk.layers import layer_poses
+    from transpose_sdk.models.layer_attention import layer_poses
     from transpose_sdk.poses import Poses
     from transpose_sdk.topdown import without_duplicates
 
     numbers = _layer_numbers(args.layers, model.variant.layers)
     boxes, scores = open_detector(args.detector)(image)
     if not len(boxes):
-        return name, {number: Poses.empty(skeleton) for number in numbers}, model.grid, model.input_size
+        return name, {number: Poses.empty(skeleton) for number in numbers}
     layers = layer_poses(model, image, boxes, scores, skeleton)
-    chosen = {number: without_duplicates(layers[number - 1], model.input_size) for number in numbers}
-    return name, chosen, model.grid, model.input_size
+    return name, {number: without_duplicates(layers[number - 1], model.input_size) for number in numbers}
 
 
 def _layer_numbers(text: str, count: int) -> list[int]:
@@ -148,13 +143,11 @@ def _layer_numbers(text: str, count: int) -> list[int]:
     return sorted(numbers)
 
 
-def signals_record(
-    pose: Poses, grid: tuple[int, int], input_size: tuple[int, int], rule: OcclusionRule
-) -> dict[str, Any]:
+def signals_record(pose: Poses, rule: OcclusionRule) -> dict[str, Any]:
     """The signals of one person's joints, by name, as values for JSON."""
     from transpose_sdk.signals import joint_signals
 
-    signals = joint_signals(pose, grid, input_size, rule)
+    signals = joint_signals(pose, rule)
     names = ("entropy", "joint", "limb", "mirror", "elsewhere", "occlusion")
     return {
         keypoint: {

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transpose_sdk.zoo import Installed
+    from transpose_sdk.bundles.zoo import Installed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TransposeError: There is no such network or file, or it cannot be read, converted or downloaded.
     """
-    from transpose_sdk import zoo
+    from transpose_sdk.bundles import zoo
 
     logging.basicConfig(format="transpose: %(message)s", level=logging.WARNING)
     if args.action == "list":
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list() -> None:
-    from transpose_sdk import zoo
+    from transpose_sdk.bundles import zoo
 
     entries = zoo.installed()
     rows = [("name", "where", "input", "graphs", "accuracy")]
@@ -83,8 +83,8 @@ def _accuracy(description: Any) -> str:
 def _info(name: str) -> None:
     from pathlib import Path
 
-    from transpose_sdk import zoo
-    from transpose_sdk.bundle import open_bundle
+    from transpose_sdk.bundles import zoo
+    from transpose_sdk.bundles.bundle import open_bundle
 
     found = Path(name).is_dir() or any(entry.name == name for entry in zoo.installed())
     if not found and name in zoo.OFFICIAL:

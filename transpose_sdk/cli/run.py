@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transpose_sdk.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from transpose_sdk.draw import PoseAnnotator
+    from transpose_sdk.drawing.annotator import PoseAnnotator
+    from transpose_sdk.drawing.overlay import AttentionOverlay
     from transpose_sdk.estimator import PoseEstimator
     from transpose_sdk.media.files import FileSink
     from transpose_sdk.media.frames import Source
-    from transpose_sdk.overlay import AttentionOverlay
 
 FILE_OPTIONS = ("save", "json", "jsonl", "csv", "coco", "openpose", "mot")
 
@@ -102,7 +102,7 @@ def _to_stdout(args: argparse.Namespace) -> bool:
 
 def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -> Iterator[Callable[[], FileSink]]:
     """The sinks asked for, each as a function that opens it."""
-    from transpose_sdk.draw import PoseAnnotator
+    from transpose_sdk.drawing.annotator import PoseAnnotator
     from transpose_sdk.media import sinks
 
     boxes = not args.no_boxes
@@ -130,9 +130,9 @@ def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -
 
 def _overlay(args: argparse.Namespace, estimator: PoseEstimator) -> AttentionOverlay | None:
     """The overlay asked for. Raises InputError where the joint is unknown or the bundle gives no attention."""
-    from transpose_sdk.attention import Threshold
+    from transpose_sdk.dependency import Threshold
+    from transpose_sdk.drawing.overlay import AttentionOverlay, warm_up
     from transpose_sdk.errors import InputError
-    from transpose_sdk.overlay import AttentionOverlay, warm_up
 
     if args.attention is None:
         return None
@@ -141,7 +141,8 @@ def _overlay(args: argparse.Namespace, estimator: PoseEstimator) -> AttentionOve
     joint = estimator.skeleton.index(args.attention)
     threshold = Threshold.parse(args.attention_threshold)
     warm_up()
-    return AttentionOverlay(joint, estimator.attention_grid, estimator.bundle.input_size, threshold=threshold)
+    estimator.require_attention()
+    return AttentionOverlay(joint, threshold=threshold)
 
 
 def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileSink:

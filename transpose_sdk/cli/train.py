@@ -1,4 +1,4 @@
-"""`transpose train`: train a network by a recipe; see `trainers.loop`."""
+"""`transpose train`: train a network by a recipe; see `transpose_sdk.trainers.loop`."""
 
 from __future__ import annotations
 

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.coco import coco_numbers
+from transpose_sdk.bundles.probe import attention_rows, decode_crops, row_correlations
 from transpose_sdk.convert.people import People
 from transpose_sdk.convert.runners import Infer
 from transpose_sdk.crops import heatmap_to_image
+from transpose_sdk.media.coco import coco_numbers
 from transpose_sdk.oks import oks
-from transpose_sdk.poses import Poses, person_scores
-from transpose_sdk.probe import attention_rows, decode_crops, row_correlations
+from transpose_sdk.poses import SCORE_FLOOR, Poses, person_scores
 from transpose_sdk.skeletons import Skeleton
 
-SCORE_FLOOR = 0.2  # joints that the FP32 network scores lower do not count, as they don't in a person's score
 ROWS = 3  # attention rows compared a person, those of the best joints
 CHUNK = 8  # crops at a time: queries and keys of a hundred people would take hundreds of MB
 
@@ -142,13 +141,15 @@ def answer(infer: Infer, crops: NDArray[np.uint8], grid: tuple[int, int], refere
     parts = []
     for start in range(0, len(crops), CHUNK):
         some = crops[start : start + CHUNK]
-        heatmaps, queries, keys = infer(some)
+        outputs = infer(some)
+        assert outputs.queries is not None and outputs.keys is not None
+        heatmaps = outputs.heatmaps
         keypoints, scores = decode_crops(heatmaps, some.shape[1:3])
         if reference is None:
             cells = best_cells(heatmaps, scores, grid)
         else:
             cells = reference.cells[start : start + CHUNK]
-        parts.append((keypoints, scores, cells, attention_rows(queries, keys, cells)))
+        parts.append((keypoints, scores, cells, attention_rows(outputs.queries, outputs.keys, cells)))
     return Answers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

@@ -11,17 +11,16 @@ from typing import Any
 
 import openvino as ov
 
-from transpose_sdk.backends.protocol import Outputs
-from transpose_sdk.bundle import SUFFIX, write_bundle
+from transpose_sdk.bundles.bundle import SUFFIX, write_bundle
+from transpose_sdk.bundles.probe import Probe, ProbeReport, compare_outputs
 from transpose_sdk.convert.onnx import OUTPUT_NAMES, export_onnx
 from transpose_sdk.convert.parity import compare
 from transpose_sdk.convert.people import People, annotated_people, detected_people
-from transpose_sdk.convert.probes import make_probe
 from transpose_sdk.convert.runners import run_graph
+from transpose_sdk.convert.self_check import make_probe
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import BundleError, DataError, InputError, MissingDependencyError
 from transpose_sdk.models import TransPose, checkpoint_skeleton, load_checkpoint, save_checkpoint
-from transpose_sdk.probe import Probe, ProbeReport, compare_outputs
 from transpose_sdk.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -213,7 +212,7 @@ def _make_graphs(
 
 def _ask(path: Path, probe: Probe, graph: str) -> ProbeReport:
     """The self-check that opening the bundle will make, on this CPU."""
-    return compare_outputs(Outputs(*run_graph(path)(probe.crops)), probe, "fp32" if graph == "onnx" else graph)
+    return compare_outputs(run_graph(path)(probe.crops), probe, "fp32" if graph == "onnx" else graph)
 
 
 def _check_options(

@@ -30,10 +30,9 @@ class DeployedNetwork(nn.Module):
         self.preprocessing = Preprocessing()
         self.model = model.eval()
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         """Map (N, H, W, 3) uint8 BGR crops to raw heatmaps, queries and keys."""
-        heatmaps, queries, keys = self.model.forward_with_attention(self.preprocessing(crops))
-        return heatmaps, queries, keys
+        return self.model.forward_with_attention(self.preprocessing(crops)).given
 
 
 def export_onnx(model: TransPose, path: Path) -> None:

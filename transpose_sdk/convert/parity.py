@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transpose_sdk.convert.figures import drawn_people
-from transpose_sdk.convert.onnx import OUTPUT_NAMES
+from transpose_sdk.convert.drawn_people import drawn_people
 from transpose_sdk.convert.runners import run_graph, run_network
 from transpose_sdk.errors import BundleError, MissingDependencyError
 from transpose_sdk.models import TransPose
@@ -31,17 +30,17 @@ def compare(model: TransPose, graph: Path, limit: float | None = PARITY_LIMIT) -
         MissingDependencyError: The graph's runtime is not installed.
     """
     crops = drawn_people(max(BATCHES), model.input_size)
-    expected = run_network(model)(crops)
-    worst = dict.fromkeys(OUTPUT_NAMES, 0.0)
+    expected = vars(run_network(model)(crops))
+    worst = dict.fromkeys(expected, 0.0)
     for batch in BATCHES:
         try:
-            answers = run_graph(graph)(crops[:batch])
+            answers = vars(run_graph(graph)(crops[:batch]))
         except MissingDependencyError:
             raise
         except Exception as error:  # every runtime has errors of its own, and all mean the same here
             raise BundleError(f"{graph.name} does not run with {batch} crops ({error}): report it") from error
-        for output, answer, reference in zip(OUTPUT_NAMES, answers, expected, strict=True):
-            wanted = reference[:batch]
+        for output, reference in expected.items():
+            answer, wanted = answers[output], reference[:batch]
             if answer.shape != wanted.shape:
                 raise BundleError(f"{graph.name} gives {output} {answer.shape} for {batch} crops, not {wanted.shape}")
             difference = np.sqrt(np.mean((answer - wanted) ** 2) / np.mean(wanted**2))

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.coco import is_labelled, read_annotations
 from transpose_sdk.crops import PIXEL_STD, boxes_to_centers_scales, check_boxes, crop_affines, warp_crops
 from transpose_sdk.detectors import Detector
 from transpose_sdk.errors import DataError, InputError
+from transpose_sdk.media.coco import is_labelled, read_annotations
 from transpose_sdk.media.sources import IMAGE_SUFFIXES
 
 

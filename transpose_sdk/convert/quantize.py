@@ -18,7 +18,7 @@ from onnxruntime import quantization
 
 from transpose_sdk.convert.accuracy import Answers, Parity, answer, compare_answers
 from transpose_sdk.convert.gate import Quantized, quantize_within_gate
-from transpose_sdk.convert.layers import layer_groups, onnx_layers, openvino_layers
+from transpose_sdk.convert.layer_groups import layer_groups, onnx_layers, openvino_layers
 from transpose_sdk.convert.people import People
 from transpose_sdk.convert.runners import run_graph, run_network
 from transpose_sdk.models import TransPose

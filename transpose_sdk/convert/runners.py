@@ -9,22 +9,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from transpose_sdk.backend import Arrays, Outputs
+from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.convert.onnx import OUTPUT_NAMES, DeployedNetwork
 from transpose_sdk.errors import MissingDependencyError
 from transpose_sdk.models import TransPose
-from transpose_sdk.openvino_core import CORE
 
-# (N, H, W, 3) uint8 BGR crops to heatmaps, queries and keys, in this order.
-Infer = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
+Infer = Callable[[NDArray[np.uint8]], Arrays]  # of (N, H, W, 3) uint8 BGR crops
 
 
 def run_network(model: TransPose) -> Infer:
     """The FP32 network in PyTorch."""
     network = DeployedNetwork(model)
 
-    def infer(crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def infer(crops: NDArray[np.uint8]) -> Arrays:
         with torch.inference_mode():
-            return [output.numpy() for output in network(torch.from_numpy(crops))]
+            return Outputs(*(output.numpy() for output in network(torch.from_numpy(crops))))
 
     return infer
 
@@ -43,9 +43,9 @@ def run_graph(path: Path) -> Infer:
 def _run_openvino(path: Path) -> Infer:
     compiled = CORE.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def infer(crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def infer(crops: NDArray[np.uint8]) -> Arrays:
         answers = compiled(crops)
-        return [np.array(answers[name]) for name in OUTPUT_NAMES]
+        return Outputs(*(np.array(answers[name]) for name in OUTPUT_NAMES))
 
     return infer
 
@@ -59,7 +59,7 @@ def _run_onnx(path: Path) -> Infer:
         ) from None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def infer(crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return list(session.run(list(OUTPUT_NAMES), {"crops": crops}))
+    def infer(crops: NDArray[np.uint8]) -> Arrays:
+        return Outputs(*session.run(list(OUTPUT_NAMES), {"crops": crops}))
 
     return infer

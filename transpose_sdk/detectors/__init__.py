@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..bundle import open_bundle
-from ..errors import DetectorError
-from .frame import WholeFrame
-from .graph import GraphDetector, compile_graph, read_graph, take_images
-from .networks import recognise
-from .person import PersonDetector
-from .protocol import Detections, Detector
+from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.detectors.detector import Detections, Detector
+from transpose_sdk.detectors.graph import GraphDetector, compile_graph, read_graph, take_images
+from transpose_sdk.detectors.networks import recognise
+from transpose_sdk.detectors.person import PersonDetector
+from transpose_sdk.detectors.whole_frame import WholeFrame
+from transpose_sdk.errors import DetectorError
 
 __all__ = ["Detections", "Detector", "GraphDetector", "PersonDetector", "WholeFrame", "open_detector"]
 

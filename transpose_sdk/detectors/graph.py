@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from openvino import Layout, Type
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
-from ..crops import check_image
-from ..errors import DetectorError, last_line
-from ..openvino_core import CORE
-from .letterbox import Letterbox, to_image
-from .protocol import Detections
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.crops import check_image
+from transpose_sdk.detectors.detector import Detections
+from transpose_sdk.detectors.letterbox import Letterbox, to_image
+from transpose_sdk.errors import DetectorError, last_line
 
 Float = NDArray[np.float32]
 Decode = Callable[[list[NDArray[np.generic]], tuple[int, int], float], Detections]
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class InputFormat:
     """What a network wants to see, written into its graph.
 
     Attributes:
@@ -42,7 +42,7 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DetectorFormat:
     """How to run one kind of detection network.
 
     Attributes:
@@ -57,7 +57,7 @@ class Recipe:
 
     kind: str
     input_size: tuple[int, int]
-    preprocessing: Preprocessing | None
+    preprocessing: InputFormat | None
     decode: Decode
     centered: bool = False
     padding: int = 114
@@ -101,7 +101,7 @@ def compile_graph(model: ov.Model, device: str, path: Path) -> ov.CompiledModel:
         raise DetectorError(f"{device} cannot run the detector {path} ({reason}); try the device 'CPU'.") from error
 
 
-def take_images(model: ov.Model, recipe: Recipe) -> ov.Model:
+def take_images(model: ov.Model, recipe: DetectorFormat) -> ov.Model:
     """Fix the input size and move the conversion from (1, H, W, 3) uint8 BGR into the graph."""
     wanted = recipe.preprocessing
     height, width = recipe.input_size
@@ -130,7 +130,7 @@ class GraphDetector:
         score_threshold: Lowest score of a person.
     """
 
-    def __init__(self, name: str, compiled: ov.CompiledModel, recipe: Recipe, score_threshold: float) -> None:
+    def __init__(self, name: str, compiled: ov.CompiledModel, recipe: DetectorFormat, score_threshold: float) -> None:
         self.name = name
         self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._recipe = recipe

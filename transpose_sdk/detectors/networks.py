@@ -13,11 +13,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ..errors import DetectorError
-from .cells import STRIDES
-from .graph import Preprocessing, Recipe, output_shapes
-from .nms import non_maximum_suppression
-from .protocol import Detections
+from transpose_sdk.detectors.cells import STRIDES
+from transpose_sdk.detectors.detector import Detections
+from transpose_sdk.detectors.graph import DetectorFormat, InputFormat, output_shapes
+from transpose_sdk.detectors.nms import non_maximum_suppression
+from transpose_sdk.errors import DetectorError
 
 Float = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ _BLAZEPOSE_ANCHORS = 2254
 _BLAZEPOSE_SLIMNESS = 0.4
 
 
-def recognise(model: ov.Model, path: Path) -> Recipe:
+def recognise(model: ov.Model, path: Path) -> DetectorFormat:
     """The recipe for a network, from the form of its inputs and outputs.
 
     Raises:
@@ -42,19 +42,19 @@ def recognise(model: ov.Model, path: Path) -> Recipe:
         if len(outputs) == 1 and len(outputs[0]) == 3 and axes[1] == 3 and outputs[0][2] > 5:
             size = (axes[2], axes[3])
             if min(size) > 0 and outputs[0][1] == sum((size[0] // s) * (size[1] // s) for s in STRIDES):
-                return Recipe("yolox", size, Preprocessing(), decode_yolox)
+                return DetectorFormat("yolox", size, InputFormat(), decode_yolox)
         if len(outputs) == 2 and axes[1] == 3 and outputs[0][2:] == (5,) and len(outputs[1]) == 2:
-            return Recipe(
+            return DetectorFormat(
                 "rtmdet",
                 _RTMDET_SIZE if min(axes[2:]) < 0 else (axes[2], axes[3]),
-                Preprocessing(mean=(103.53, 116.28, 123.675), scale=(57.375, 57.12, 58.395)),
+                InputFormat(mean=(103.53, 116.28, 123.675), scale=(57.375, 57.12, 58.395)),
                 decode_rtmdet,
             )
         if [shape[1:] for shape in outputs] == [(_BLAZEPOSE_ANCHORS, 12), (_BLAZEPOSE_ANCHORS, 1)]:
-            return Recipe(
+            return DetectorFormat(
                 "blazepose",
                 _BLAZEPOSE_SIZE,
-                Preprocessing("NHWC", rgb=True, mean=(127.5,) * 3, scale=(127.5,) * 3),
+                InputFormat("NHWC", rgb=True, mean=(127.5,) * 3, scale=(127.5,) * 3),
                 decode_blazepose,
                 centered=True,
                 padding=0,

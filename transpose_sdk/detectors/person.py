@@ -9,12 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crops import check_image
-from ..errors import DetectorError
-from .cells import STRIDES, decode_cells
-from .graph import GraphDetector, Recipe, compile_graph, output_shapes, read_graph, take_images
-from .nms import non_maximum_suppression, vote
-from .protocol import Detections
+from transpose_sdk.crops import check_image
+from transpose_sdk.detectors.cells import STRIDES, decode_cells
+from transpose_sdk.detectors.detector import Detections
+from transpose_sdk.detectors.graph import (
+    DetectorFormat,
+    GraphDetector,
+    compile_graph,
+    output_shapes,
+    read_graph,
+    take_images,
+)
+from transpose_sdk.detectors.nms import non_maximum_suppression, vote
+from transpose_sdk.errors import DetectorError
 
 VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's lies
 
@@ -53,7 +60,7 @@ class PersonDetector:
         self._straight: GraphDetector | None = self._open(input_size)
 
     def _open(self, size: tuple[int, int]) -> GraphDetector:
-        recipe = Recipe(self.name, size, None, decode_person)
+        recipe = DetectorFormat(self.name, size, None, decode_person)
         model = read_graph(self._graph)
         cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
         try:

@@ -61,7 +61,7 @@ class FileSink:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Finish the file. Closing twice is harmless."""
+        """Finish the file. Closeable twice is harmless."""
 
 
 @contextmanager

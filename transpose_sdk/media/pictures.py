@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.media.files import FileSink, PosedFrame, sink_errors, write_whole
 from transpose_sdk.media.frames import DEFAULT_FPS

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.closing import Closing
+from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, to_bgr
 from transpose_sdk.media.quiet import quiet_opencv
@@ -102,7 +102,7 @@ def _open_path(spec: str, frames: FrameRange, fps: float | None) -> Source:
     )
 
 
-class ImageSource(Closing):
+class ImageSource(Closeable):
     """Image files in natural order of their names: frame_2 comes before frame_10.
 
     One that cannot be read among others is skipped, and the log names it once, at the end.
@@ -152,7 +152,7 @@ class ImageSource(Closing):
                 logger.warning("%s", _skipped_line(self.skipped, len(wanted), self.name))
 
 
-class ArraySource(Closing):
+class ArraySource(Closeable):
     """Arrays, or (seconds, array) pairs, from any iterable, which may be endless."""
 
     def __init__(self, arrays: Iterable[object], frames: FrameRange, fps: float | None = None) -> None:

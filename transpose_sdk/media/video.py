@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from transpose_sdk.closing import Closing
+from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame
 from transpose_sdk.media.quiet import quiet_opencv
@@ -28,7 +28,7 @@ LONGEST_DAMAGE = 250  # frames in a row; a file that was cut short has no more a
 WORTH_SEEKING = 32  # frames; OpenCV decodes 16 and more on the way to the one it seeks
 
 
-class CaptureSource(Closing):
+class CaptureSource(Closeable):
     """A video file, a camera or a network stream; a live one that disappears is reopened.
 
     Frames before `start` and between strides are grabbed but not converted. A `start` far into a file is sought where

@@ -9,13 +9,12 @@ from transpose_sdk.models.checkpoint import (
     read_metadata,
     save_checkpoint,
 )
-from transpose_sdk.models.transpose import PoseOutput, TransPose
+from transpose_sdk.models.create import MODEL_NAMES, create_model
+from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.models.variant import Variant
-from transpose_sdk.models.zoo import MODEL_NAMES, create_model
 
 __all__ = [
     "MODEL_NAMES",
-    "PoseOutput",
     "TransPose",
     "Variant",
     "checkpoint_skeleton",

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from transpose_sdk.errors import CheckpointError, InputError, first_line
+from transpose_sdk.models.create import VARIANTS, build_model
 from transpose_sdk.models.encoder import resize_table, sine_table
 from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.models.variant import Variant
-from transpose_sdk.models.zoo import VARIANTS, build_model
 from transpose_sdk.skeletons import SKELETONS, Skeleton
 from transpose_sdk.whole_file import whole_file
 

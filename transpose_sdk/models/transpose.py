@@ -6,33 +6,19 @@ The networks alone: crops, normalisation and decoding live elsewhere. State dict
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from transpose_sdk.attention import HEATMAP_STRIDE
+from transpose_sdk.backend import Outputs
 from transpose_sdk.errors import InputError
 from transpose_sdk.models.encoder import Encoder, attention_map, resize_table, sine_table
 from transpose_sdk.models.hrnet import HighResolutionModule, conv_bn_relu
 from transpose_sdk.models.mobilenet import DEEP_CHANNELS, FINE_CHANNELS, STEM_CHANNELS, mobilenet_features
 from transpose_sdk.models.resnet import bottlenecks
 from transpose_sdk.models.variant import Variant, check_size
-
-
-class PoseOutput(NamedTuple):
-    """What a network gives for N crops.
-
-    Attributes:
-        heatmaps: (N, K, H / 4, W / 4), raw.
-        queries: Last layer's queries (N, heads, L, d_head), not scaled.
-        keys: Last layer's keys, of the same shape.
-    """
-
-    heatmaps: Tensor
-    queries: Tensor
-    keys: Tensor
 
 
 class TransPose(nn.Module):
@@ -107,10 +93,10 @@ class TransPose(nn.Module):
         features, _ = self._encode(images)
         return self._head(features)
 
-    def forward_with_attention(self, images: Tensor) -> PoseOutput:
+    def forward_with_attention(self, images: Tensor) -> Outputs[Tensor]:
         """Give raw heatmaps and what the last layer's attention is made of; see `forward`."""
         features, projections = self._encode(images)
-        return PoseOutput(self._head(features), *projections[-1])
+        return Outputs(self._head(features), *projections[-1])
 
     def attention_maps(self, images: Tensor) -> list[Tensor]:
         """Give every layer's attention, averaged over heads: tensors (N, L, L); see `forward`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from transpose_sdk.stream.detection import Detection
+from transpose_sdk.stream.detection import DetectionOptions
 from transpose_sdk.stream.frame import Frame, Latency
-from transpose_sdk.stream.stream import PoseStream
+from transpose_sdk.stream.pose_stream import PoseStream
 
-__all__ = ["Detection", "Frame", "Latency", "PoseStream"]
+__all__ = ["DetectionOptions", "Frame", "Latency", "PoseStream"]

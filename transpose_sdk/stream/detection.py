@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.boxes import box_iou
 from transpose_sdk.detectors import Detector
-from transpose_sdk.tracking import Tracking, Tracks
+from transpose_sdk.tracking.tracker import TrackingOptions, Tracks
 
 Float = NDArray[np.float32]
 
@@ -18,7 +18,7 @@ SAMPLES = 48  # along each side of a frame, to tell whether the scene changed
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectionOptions:
     """Options of the detector's use.
 
     Attributes:
@@ -63,11 +63,11 @@ class BoxFinder:
 
     Args:
         detector: For the whole frame.
-        options: See `Detection`.
+        options: See `DetectionOptions`.
         tracking: The tracker's options.
     """
 
-    def __init__(self, detector: Detector, options: Detection, tracking: Tracking) -> None:
+    def __init__(self, detector: Detector, options: DetectionOptions, tracking: TrackingOptions) -> None:
         self._detector = detector
         self._options = options
         self._motion_time = tracking.motion_time

@@ -56,7 +56,7 @@ class Frame:
         image: (H, W, 3) uint8 BGR, as it was captured.
         poses: The people, with track ids where the stream tracks.
         predicted: (N, K) bool: keypoints that were not seen in this frame but carried on from the ones before.
-        detection: Why the person detector ran on this frame ("start", "lost", "score", "scene", "interval" or
+        look: Why the person detector looked at this frame ("start", "lost", "score", "scene", "interval" or
             "always"), None where it did not.
         latency: Where the frame's time went.
         dropped: Frames that the stream has dropped so far.
@@ -67,6 +67,6 @@ class Frame:
     image: NDArray[np.uint8]
     poses: Poses
     predicted: NDArray[np.bool_]
-    detection: str | None
+    look: str | None
     latency: Latency
     dropped: int

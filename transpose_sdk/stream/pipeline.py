@@ -20,13 +20,12 @@ import numpy as np
 from transpose_sdk.errors import SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source, SourceFrame
-from transpose_sdk.posing import PosesInFlight
-from transpose_sdk.smoothing import PoseSmoother
 from transpose_sdk.stream.channel import Channel, Closed
 from transpose_sdk.stream.detection import BoxFinder, Candidates
 from transpose_sdk.stream.frame import Frame, Latency
-from transpose_sdk.topdown import without_duplicates
-from transpose_sdk.tracking import Tracker, Tracks
+from transpose_sdk.topdown import PosesInFlight, without_duplicates
+from transpose_sdk.tracking.smoothing import PoseSmoother
+from transpose_sdk.tracking.tracker import Tracker, Tracks
 
 logger = logging.getLogger(__name__)
 

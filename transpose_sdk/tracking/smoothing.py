@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import SCORE_FLOOR, Poses
-from transpose_sdk.sides import exchange, exchanged
+from transpose_sdk.tracking.side_swaps import exchange, exchanged
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -26,7 +26,7 @@ MOTION_TIME = 0.1
 
 
 @dataclass(frozen=True)
-class OneEuro:
+class SmoothingOptions:
     """Parameters of the filter, named as in its paper.
 
     Attributes:
@@ -84,11 +84,11 @@ class PoseSmoother:
     """Smooths the poses of a stream.
 
     Args:
-        options: See `OneEuro`.
+        options: See `SmoothingOptions`.
     """
 
-    def __init__(self, options: OneEuro | None = None) -> None:
-        self.options = options or OneEuro()
+    def __init__(self, options: SmoothingOptions | None = None) -> None:
+        self.options = options or SmoothingOptions()
         self._state: _State | None = None
 
     def __call__(self, poses: Poses, time: float) -> tuple[Poses, Bool]:

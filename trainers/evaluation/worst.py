@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.crops import apply_affine
-from transpose_sdk.draw import PoseAnnotator, skeleton_colors
+from transpose_sdk.drawing.annotator import PoseAnnotator, skeleton_colors
 from transpose_sdk.errors import SinkError
 from transpose_sdk.media.files import write_whole
 from transpose_sdk.poses import Poses

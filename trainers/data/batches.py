@@ -19,10 +19,10 @@ from transpose_sdk.crops import apply_affine, crop_affines
 from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import Skeleton
 
+from ..recipe import Recipe
 from .augmentation import random_view
 from .image_cache import ImageCache, ImageFolder
 from .persons import Persons
-from .recipe import Recipe
 from .warp import Regions, cut_region
 
 

@@ -1,31 +1,43 @@
-"""What every backend offers."""
+"""What every backend offers: a compiled graph that turns crops into heatmaps."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = TypeVar("Array")
 
-class Outputs(NamedTuple):
-    """What the network gives for N crops.
+
+@dataclass(frozen=True, eq=False)
+class Outputs(Generic[Array]):
+    """What a network gives for N crops, as NumPy arrays or torch tensors.
 
     Attributes:
         heatmaps: (N, K, h, w) float32, raw.
-        queries: (N, heads, L, d_head) float32 of the last attention layer; None where not asked for.
+        queries: (N, heads, L, d_head) float32 of the last attention layer, not scaled; None where not asked for.
         keys: As `queries`.
     """
 
-    heatmaps: NDArray[np.float32]
-    queries: NDArray[np.float32] | None = None
-    keys: NDArray[np.float32] | None = None
+    heatmaps: Array
+    queries: Array | None = None
+    keys: Array | None = None
+
+    @property
+    def given(self) -> tuple[Array, ...]:
+        """Those that are there, in the order of the attributes, which is that of a graph's outputs."""
+        return tuple(array for array in (self.heatmaps, self.queries, self.keys) if array is not None)
+
+
+Arrays = Outputs[NDArray[np.float32]]
 
 
 class InFlight(Protocol):
     """The answer to some crops, perhaps still on its way."""
 
-    def result(self) -> Outputs:
+    def result(self) -> Arrays:
         """Wait for it. Raises BackendError where the device failed."""
         ...
 
@@ -61,7 +73,7 @@ class Backend(Protocol):
         """See above."""
         ...
 
-    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Outputs:
+    def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Arrays:
         """Run the network on (N, H, W, 3) uint8 BGR crops, N from 0 on, and wait for the answer."""
         ...
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import dependency_rows
-from transpose_sdk.backends.protocol import Backend, Outputs
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.backend import Arrays, Backend
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import BundleError
 
@@ -174,7 +174,7 @@ def check(backend: Backend, probe: Probe) -> ProbeReport:
     return compare_outputs(backend.infer(probe.crops, attention=backend.has_attention), probe, backend.precision)
 
 
-def compare_outputs(outputs: Outputs, probe: Probe, precision: str) -> ProbeReport:
+def compare_outputs(outputs: Arrays, probe: Probe, precision: str) -> ProbeReport:
     """Compare what a graph gave for the probe's crops.
 
     Args:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transpose_sdk.bundle import ASSETS, SUFFIX, Bundle, file_digest, kind_of, named_folders, open_bundle
+from transpose_sdk.bundles.bundle import ASSETS, SUFFIX, Bundle, file_digest, kind_of, named_folders, open_bundle
 from transpose_sdk.errors import BundleError, CheckpointError, InputError, MissingDependencyError
-from transpose_sdk.home import checkpoints_folder, models_folder
+from transpose_sdk.user_folder import checkpoints_folder, models_folder
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crops import check_image
-from .protocol import Detections
+from transpose_sdk.crops import check_image
+from transpose_sdk.detectors.detector import Detections
 
 
 class WholeFrame:

@@ -19,7 +19,7 @@ Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Tracking:
+class TrackingOptions:
     """Options of the tracker.
 
     Attributes:
@@ -125,14 +125,14 @@ class Tracker:
 
     Args:
         skeleton: What the keypoints are.
-        options: See `Tracking`.
+        options: See `TrackingOptions`.
 
     Attributes:
         tracks: All tracks after the last frame.
     """
 
-    def __init__(self, skeleton: Skeleton, options: Tracking | None = None) -> None:
-        self.options = options or Tracking()
+    def __init__(self, skeleton: Skeleton, options: TrackingOptions | None = None) -> None:
+        self.options = options or TrackingOptions()
         self.tracks = Tracks.empty(skeleton)
         self._next_id = 1
         self._first = True

@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TypeVar
 
-Self = TypeVar("Self", bound="Closing")
+Self = TypeVar("Self", bound="Closeable")
 
 
-class Closing:
+class Closeable:
     """Closes itself on the way out of a `with` block, with an error too."""
 
     def close(self) -> None:
-        """Let go of what is held. Closing twice is harmless."""
+        """Let go of what is held. Closeable twice is harmless."""
         raise NotImplementedError
 
     def __enter__(self: Self) -> Self:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.convert.accuracy import answer
-from transpose_sdk.convert.figures import drawn_people
+from transpose_sdk.convert.drawn_people import drawn_people
 from transpose_sdk.convert.runners import run_network
 from transpose_sdk.models import TransPose
-from transpose_sdk.probe import Probe
 
 PEOPLE = 8
 DRAWN = 48  # of which the network is the surest

@@ -13,11 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from transpose_sdk.attention import DependencyArea, Threshold
 from transpose_sdk.crops import apply_affine, invert_affines
-from transpose_sdk.draw import PoseAnnotator
+from transpose_sdk.dependency import DependencyArea, Threshold
+from transpose_sdk.drawing.annotator import PoseAnnotator
+from transpose_sdk.drawing.overlay import DEFAULT_THRESHOLD, draw_star, paint_area, palette
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.overlay import DEFAULT_THRESHOLD, draw_star, paint_area, palette
 from transpose_sdk.poses import Poses
 
 PIXELS = 360  # width of a panel's picture
@@ -59,7 +59,7 @@ def explain_figure(
     first = next(iter(layers.values()))
     to_panel, size = _panel_view(first[0])
     pose = poses[person]
-    pose = replace(pose, keypoints=apply_affine(pose.keypoints, to_panel).astype(np.float32), crop_affines=None)
+    pose = replace(pose, keypoints=apply_affine(pose.keypoints, to_panel).astype(np.float32), attention=None)
     # A box as high as the panel makes lines that suit it.
     pose = replace(pose, boxes=np.array([[0, 0, *size]], np.float32))
     picture = cv2.warpAffine(image, to_panel, size, flags=cv2.INTER_CUBIC, borderValue=OUTSIDE).astype(np.uint8)

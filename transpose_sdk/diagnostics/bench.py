@@ -20,14 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import dependency_rows
-from transpose_sdk.backends.protocol import InFlight
+from transpose_sdk.backend import InFlight
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source
-from transpose_sdk.posing import PosesInFlight
 from transpose_sdk.stream import PoseStream
-from transpose_sdk.topdown import place
+from transpose_sdk.topdown import PosesInFlight, place
 
 Image = NDArray[np.uint8]
 
@@ -125,7 +124,7 @@ def record_work(open_clip: Callable[[], Source], estimator: WatchedEstimator) ->
     estimator.crops = []
     try:
         with PoseStream(open_clip(), estimator, policy="every", track=True) as stream:
-            seen = [frame.image for frame in stream if frame.detection is not None]
+            seen = [frame.image for frame in stream if frame.look is not None]
         work = Work(estimator.crops, seen)
     finally:
         estimator.crops = None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .mobilenet import STEM_CHANNELS, InvertedResidual, mobilenet_features
+from transpose_sdk.models.mobilenet import STEM_CHANNELS, InvertedResidual, mobilenet_features
 
 STRIDES = (8, 16, 32)
 _PRIOR = 0.01  # the share of cells that hold a person before training: without it the first steps are all background
@@ -66,7 +66,7 @@ class _Head(nn.Module):
         return self.person(x), functional.softplus(self.box(x).float())
 
 
-class PersonDetector(nn.Module):
+class DetectorNetwork(nn.Module):
     """MobileNetV2 stem, stride-32 context, top-down pyramid, one anchor-free head a level.
 
     Args:

@@ -12,10 +12,10 @@ from transpose_sdk.boxes import touching
 from transpose_sdk.errors import DataError, InputError
 from transpose_sdk.skeletons import Skeleton
 
-from .datasets import DataSet
+from ..datasets import DataSet
+from ..recipe import Recipe
 from .image_cache import ImageCache, ImageFolder, open_images
 from .persons import LeftOut, Persons, load_persons, read_people
-from .recipe import Recipe
 from .skeleton_file import load_skeleton
 
 logger = logging.getLogger(__name__)

@@ -6,21 +6,21 @@ import weakref
 from collections.abc import Iterator
 from typing import Literal, get_args
 
-from transpose_sdk.closing import Closing
+from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.sources import SourceSpec, open_source
-from transpose_sdk.smoothing import OneEuro, PoseSmoother
 from transpose_sdk.stream.channel import Closed
-from transpose_sdk.stream.detection import BoxFinder, Detection
+from transpose_sdk.stream.detection import BoxFinder, DetectionOptions
 from transpose_sdk.stream.frame import Frame
 from transpose_sdk.stream.pipeline import Pipeline
-from transpose_sdk.tracking import Tracker, Tracking
+from transpose_sdk.tracking.smoothing import PoseSmoother, SmoothingOptions
+from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
 
 Policy = Literal["latest", "every"]
 
 
-class PoseStream(Closing):
+class PoseStream(Closeable):
     """Poses of all people on all frames of a source, tracked and smoothed, in the order of the frames.
 
         with PoseStream("clip.mp4", estimator) as stream:
@@ -60,9 +60,9 @@ class PoseStream(Closing):
         policy: Policy | None = None,
         track: bool | None = None,
         smooth: bool = True,
-        tracking: Tracking | None = None,
-        smoothing: OneEuro | None = None,
-        detection: Detection | None = None,
+        tracking: TrackingOptions | None = None,
+        smoothing: SmoothingOptions | None = None,
+        detection: DetectionOptions | None = None,
     ) -> None:
         if policy is not None and policy not in get_args(Policy):
             raise InputError(f"policy={policy!r}: use 'latest' (drop old frames), 'every' (keep all), or None")
@@ -71,9 +71,9 @@ class PoseStream(Closing):
         self._estimator = estimator
         self._tracks = self.source.kind != "images" if track is None else track
         self._smooths = smooth and self._tracks
-        self._tracking = tracking or Tracking()
-        self._smoothing = smoothing or OneEuro()
-        self._detection = detection or Detection()
+        self._tracking = tracking or TrackingOptions()
+        self._smoothing = smoothing or SmoothingOptions()
+        self._detection = detection or DetectionOptions()
         self._pipeline: Pipeline | None = None
         self._closed = False
 

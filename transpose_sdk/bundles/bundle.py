@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from transpose_sdk.errors import BundleError, InputError
-from transpose_sdk.home import models_folder
 from transpose_sdk.skeletons import Skeleton
+from transpose_sdk.user_folder import models_folder
 
 SCHEMA = 1
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 SUFFIX = ".tpose"
 DEFAULT_MODEL = "tp_m16_320x240"  # the pose bundle that is taken where none is named
 ATTACHMENTS = ("probe",)  # entries of bundle.json, beside the graphs, that have a file
@@ -88,6 +88,12 @@ class Bundle:
             return Skeleton.from_dict(self.description["skeleton"])
         except (KeyError, InputError) as error:
             raise BundleError(f"{self.folder} describes no skeleton ({error!r}): it is no pose bundle") from None
+
+    @property
+    def attention_grid(self) -> tuple[int, int] | None:
+        """(height, width) of the attention grid; None where the graphs give no attention."""
+        entry = self.description.get("attention")
+        return None if entry is None else (int(entry["grid"][0]), int(entry["grid"][1]))
 
     def graph(self, name: str) -> Graph:
         """A graph by name, its files checked.

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.backends.protocol import Outputs
+from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.boxes import touching
-from transpose_sdk.coco import coco_numbers, read_json
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.coco import coco_numbers, read_json
 from transpose_sdk.poses import Poses
 from transpose_sdk.topdown import estimate_poses, without_duplicates
 
+from ..data.image_cache import decode_image
 from .benchmark import Benchmark
-from .image_cache import decode_image
 from .pairs import Answer, correct_shares, pair_up
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def evaluate_boxes(
         See `score`.
     """
 
-    def outputs(crops: NDArray[np.uint8]) -> Outputs:
+    def outputs(crops: NDArray[np.uint8]) -> Arrays:
         return Outputs(infer(crops))
 
     def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transpose_sdk.crops import PIXEL_STD, boxes_to_centers_scales
 from transpose_sdk.skeletons import Skeleton
 
-from .recipe import Recipe
+from ..recipe import Recipe
 
 HALF_BODY_PADDING = 1.5
 

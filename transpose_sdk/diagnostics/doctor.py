@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from transpose_sdk.backend import Backend
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.backends.openvino import precisions
-from transpose_sdk.backends.protocol import Backend
-from transpose_sdk.bundle import Bundle
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.bundles.bundle import Bundle
+from transpose_sdk.bundles.probe import Probe, ProbeReport, check
 from transpose_sdk.errors import TransposeError
-from transpose_sdk.openvino_core import CORE
-from transpose_sdk.probe import Probe, ProbeReport, check
 
 # What each extra brings, by the name of its distribution.
 PACKAGES = {

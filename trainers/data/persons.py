@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.coco import checked_annotations, read_json
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.coco import checked_annotations, read_json
 from transpose_sdk.skeletons import COCO17, Skeleton, joint_places
 
 from .mpii import mpii_from_json, mpii_from_mat

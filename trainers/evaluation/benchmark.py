@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.coco import is_labelled
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.coco import is_labelled
 from transpose_sdk.skeletons import LSP14, Skeleton, joint_places
 
-from .mpii import DESCRIPTION, HEADS_FILE
-from .persons import read_people
-from .skeleton_file import category_skeleton
+from ..data.mpii import DESCRIPTION, HEADS_FILE
+from ..data.persons import read_people
+from ..data.skeleton_file import category_skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def read_benchmark(path: Path, skeleton: Skeleton, kind: str | None = None) -> B
     """Read annotated people for a network.
 
     Args:
-        path: COCO keypoint file, or MPII's list (see `trainers.mpii`), beside which gt_valid.mat tells the heads.
+        path: COCO keypoint file, or MPII's list (see `trainers.data.mpii`), beside which gt_valid.mat tells the heads.
         skeleton: Of the network. MPII and LSP are scored on the joints that bear the same names as the network's.
         kind: "coco", "mpii" or "lsp"; None takes "mpii" for MPII's files and "coco" for all others.
 

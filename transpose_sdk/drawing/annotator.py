@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.drawing.overlay import AttentionOverlay
 from transpose_sdk.errors import InputError
-from transpose_sdk.overlay import AttentionOverlay
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from transpose_sdk.coco import read_json
 from transpose_sdk.errors import DataError, InputError
+from transpose_sdk.media.coco import read_json
 from transpose_sdk.skeletons import SKELETONS, Skeleton
 
 DEFAULT_SIGMA = 0.072  # the median of COCO's seventeen, the elbow's

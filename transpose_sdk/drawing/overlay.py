@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from transpose_sdk.attention import DependencyArea, Threshold, attention_areas
+from transpose_sdk.dependency import DependencyArea, Mode, Threshold, attention_areas
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 
@@ -37,17 +37,13 @@ class AttentionOverlay:
 
     Attributes:
         keypoint: Name or index of the joint.
-        grid: (height, width) of the attention grid of the network that made the poses.
-        input_size: (height, width) of its input.
         mode: "dependency" (what the joint looked at) or "affected" (what looked at the joint).
         threshold: The smallest attention that is drawn.
         opacity: Of the strongest cell, 0..1.
     """
 
     keypoint: str | int
-    grid: tuple[int, int]
-    input_size: tuple[int, int]
-    mode: str = "dependency"
+    mode: Mode = "dependency"
     threshold: Threshold = DEFAULT_THRESHOLD
     opacity: float = 0.75
 
@@ -59,10 +55,10 @@ class AttentionOverlay:
         """Draw the areas of the people whose joint has at least this score, in place.
 
         Raises:
-            InputError: There is no such joint, or the poses carry no attention or that of another network.
+            InputError: There is no such joint, or the poses carry no attention.
         """
         for person in self._people(poses, min_score):
-            area = attention_areas(poses, person, [self.keypoint], self.grid, self.input_size, self.mode)[0]
+            area = attention_areas(poses, person, [self.keypoint], self.mode)[0]
             paint_area(canvas, area, self.threshold, self.opacity)
 
     def mark(self, canvas: NDArray[np.uint8], poses: Poses, min_score: float) -> None:

@@ -1,0 +1,1 @@
+"""How good a network is: answers beside the truth, and the numbers that follow."""

@@ -1,0 +1,1 @@
+"""Models on disk: bundles, their self-check, and those that are at hand."""

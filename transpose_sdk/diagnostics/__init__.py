@@ -1,0 +1,1 @@
+"""What this machine can do: how fast, and whether its answers are right."""

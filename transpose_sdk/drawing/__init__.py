@@ -1,0 +1,1 @@
+"""Skeletons, attention and the figures of the paper, drawn on pictures."""

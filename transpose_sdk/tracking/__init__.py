@@ -1,0 +1,1 @@
+"""Who is who over time: tracks, steadied keypoints, joints that changed sides."""
