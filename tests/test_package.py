@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import metadata, version
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,17 @@ def test_every_name_is_there(name: str) -> None:
     assert getattr(tp, name).__name__ == name if name not in ("COCO17", "MPII16") else len(getattr(tp, name)) > 15
 
 
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert tp.__version__ == version("transpose-sdk")
+
+
 def test_unknown_names_raise_attribute_error() -> None:
     with pytest.raises(AttributeError, match="PoseEstimater"):
         _ = tp.PoseEstimater
 
 
 def test_extras_that_messages_name_exist() -> None:
-    extras = set(re.findall(r'^    "([a-z-]+)": \[', (ROOT / "setup.py").read_text(), re.MULTILINE))
+    extras = set(metadata("transpose-sdk").get_all("Provides-Extra", []))
     named = {extra for _, _, extra in RUNTIMES.values()}
     for folder in ("transpose_sdk", "trainers", "apps", "tests", "docs"):
         for file in (*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.md")):

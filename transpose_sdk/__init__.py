@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from transpose_sdk.skeletons import COCO17, MPII16, Skeleton
     from transpose_sdk.stream import Frame, PoseStream
 
+__version__ = "0.2.0"
+
 __all__ = [
     "COCO17",
     "MPII16",
