@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +59,14 @@ class PersonCrops:
         """Decode the network's answer: one pose a box, in the order of the boxes.
 
         Args:
-            outputs: Of these crops.
+            outputs: Of these crops, or of these crops and then their mirror images, which `flip_average` joins.
             skeleton: Of the heatmaps.
             grid: (height, width) of the attention grid; without it the poses carry no attention.
         """
+        if not len(self.boxes):
+            return Poses.empty(skeleton)
+        if len(outputs.heatmaps) == 2 * len(self.boxes):
+            outputs = flip_average(outputs, skeleton)
         coords, scores = decode_dark(outputs.heatmaps)
         attention = None
         if grid is not None and outputs.queries is not None and outputs.keys is not None:
@@ -195,7 +200,7 @@ class TopDown:
             np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
             crops = buffer[: 2 * count]
         flight = self._backend.submit(crops, attention)
-        return PosesInFlight(people, flight, self._skeleton, self._grid, self._flip_test, self._buffers, buffer)
+        return PosesInFlight(people, flight, self._skeleton, self._grid, partial(self._buffers.give_back, buffer))
 
 
 class PosesInFlight:
@@ -207,17 +212,13 @@ class PosesInFlight:
         flight: InFlight,
         skeleton: Skeleton,
         grid: tuple[int, int] | None,
-        flip_test: bool,
-        buffers: CropBuffers,
-        buffer: NDArray[np.uint8],
+        release: Callable[[], None],
     ) -> None:
         self._people = people
         self._flight = flight
         self._skeleton = skeleton
         self._grid = grid
-        self._flip_test = flip_test
-        self._buffers = buffers
-        self._buffer: NDArray[np.uint8] | None = buffer
+        self._release: Callable[[], None] | None = release  # of the crops' memory
 
     def __len__(self) -> int:
         return len(self._people.boxes)
@@ -234,9 +235,9 @@ class PosesInFlight:
             BackendError: The device failed.
         """
         outputs = self._flight.result()
-        if self._buffer is not None:  # the network has read the crops
-            self._buffers.give_back(self._buffer)
-            self._buffer = None
+        if self._release is not None:  # the network has read the crops
+            self._release()
+            self._release = None
         return outputs
 
     def result(self) -> Poses:
@@ -245,12 +246,7 @@ class PosesInFlight:
         Raises:
             BackendError: The device failed.
         """
-        outputs = self.wait()
-        if not len(self):
-            return Poses.empty(self._skeleton)
-        if self._flip_test:
-            outputs = flip_average(outputs, self._skeleton)
-        return self._people.poses(outputs, self._skeleton, self._grid)
+        return self._people.poses(self.wait(), self._skeleton, self._grid)
 
 
 class CropBuffers:
