@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_people import write_people
+from int8_weights import widest_weights
 
+from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.bundles.probe import LIMITS, Limits
+from transpose_sdk.cli.main import main
 from transpose_sdk.errors import BundleError, DataError
 from transpose_sdk.skeletons import COCO17
 
@@ -28,6 +31,7 @@ from transpose_sdk.convert.accuracy import Answers, Parity, answer, compare_answ
 from transpose_sdk.convert.gate import quantize_within_gate  # noqa: E402
 from transpose_sdk.convert.layer_groups import Layer, layer_groups, onnx_layers, openvino_layers  # noqa: E402
 from transpose_sdk.convert.people import annotated_people, detected_people  # noqa: E402
+from transpose_sdk.convert.requantize import requantize_bundle  # noqa: E402
 from transpose_sdk.convert.runners import run_graph, run_network  # noqa: E402
 from transpose_sdk.detectors import open_detector  # noqa: E402
 from transpose_sdk.models import TransPose, load_checkpoint  # noqa: E402
@@ -196,7 +200,7 @@ def test_nothing_to_compare_is_no_proof() -> None:
 def forgiving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that a network without training passes: its joints lie where noise has its maximum."""
     for name in ("MEAN_DRIFT_LIMIT", "P99_DRIFT_LIMIT"):
-        monkeypatch.setattr(accuracy, name, 100.0)
+        monkeypatch.setattr(accuracy, name, 1000.0)
     for name in ("OKS_LIMIT", "ATTENTION_LIMIT"):
         monkeypatch.setattr(accuracy, name, 0.0)
     monkeypatch.setattr(accuracy, "SCORE_FLOOR", -1.0)
@@ -224,8 +228,16 @@ def test_both_int8_graphs_run_and_carry_their_proof(network: TransPose, drawn: P
         difference = np.abs(answers.scores - reference.scores).mean() / reference.scores.max()
         assert 1e-5 < difference < 0.1
         assert report["attention"] > 0.9
-    kinds = [node.op_type for node in onnx.load(bundle.graph("onnx_int8").path).graph.node]
-    assert kinds.count("QuantizeLinear") > 10
+    quantized = onnx.load(bundle.graph("onnx_int8").path).graph
+    assert [node.op_type for node in quantized.node].count("QuantizeLinear") > 10
+    # Beyond 64 the products saturate on processors without VNNI, which this one need not be.
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in quantized.initializer]
+    for widest in (
+        widest_weights(CORE.read_model(bundle.graph("int8").path)),
+        [np.abs(array.astype(int)).max() for array in arrays if array.dtype == np.int8],
+    ):
+        assert len(widest) > 10
+        assert 60 < max(widest) <= 64
     assert {path.suffix for path in out.iterdir()} == {".json", ".xml", ".bin", ".onnx", ".npz"}
 
 
@@ -255,3 +267,34 @@ def test_an_int8_graph_that_fails_is_refused(
     with pytest.raises(BundleError, match="not written: int8 is too far from FP32: "):
         export_bundle(network, tmp_path / "only.tpose", precisions=("int8",), calibration=data)
     assert [path.name for path in tmp_path.iterdir()] == ["q.tpose"]
+
+
+@pytest.mark.usefixtures("forgiving")
+def test_a_bundle_is_quantized_anew_without_its_checkpoint(network: TransPose, drawn: Path, tmp_path: Path) -> None:
+    people, images = str(drawn / "people.json"), str(drawn / "people")
+    out = export_bundle(network, tmp_path / "q.tpose", targets=("openvino", "onnx"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (tmp_path / "facts.json").write_text('{"licence": "MIT"}')
+    options = ["--precision", "int8", "--calibration", people, "--images", images]
+    assert main(["export", str(out), "--out", str(out), *options, "--facts", str(tmp_path / "facts.json")]) == 0
+    bundle = open_bundle(out, "pose")
+    assert (bundle.name, bundle.description["licence"]) == ("q", "MIT")
+    assert set(bundle.graphs) == set(bundle.description["parity"]) == {"fp16", "int8", "onnx", "onnx_int8"}
+    for name in ("fp16", "int8", "onnx", "onnx_int8"):
+        bundle.graph(name)  # the digests are right
+        assert bundle.description["parity"][name]["accepted"]
+    kept = {path.name: path.read_bytes() for path in out.iterdir() if path.name in before}
+    assert {name for name in before if kept[name] != before[name]} == {"bundle.json"}
+
+
+def test_a_bundle_that_cannot_be_quantized_stays_as_it_is(
+    network: TransPose, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = export_bundle(network, tmp_path / "q.tpose")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert main(["export", str(out), "--out", str(out)]) == 2
+    assert "only int8 can be made anew" in capsys.readouterr().err
+    data = CalibrationData(drawn / "people.json", drawn / "people")
+    with pytest.raises(BundleError, match="not written: too far from FP32: no joint"):  # it is not trained
+        requantize_bundle(out, out, data)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

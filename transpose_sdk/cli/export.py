@@ -1,4 +1,4 @@
-"""`transpose export`: a checkpoint becomes a bundle."""
+"""`transpose export`: a checkpoint becomes a bundle, or a bundle gets new INT8 graphs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from transpose_sdk.bundles.bundle import SUFFIX
+from transpose_sdk.errors import InputError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose export`."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="official .pth, training checkpoint or .safetensors")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="official .pth, training checkpoint or .safetensors; or a bundle, whose int8 is made anew",
+    )
     parser.add_argument("--out", required=True, metavar="NAME.tpose", help="the bundle's folder")
     parser.add_argument(
         "--to",
@@ -66,16 +73,25 @@ def run(args: argparse.Namespace) -> int:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        folder = convert.export_bundle(
-            args.checkpoint,
-            args.out,
-            targets=args.to,
-            precisions=args.precision,
-            calibration=data,
-            name=args.name,
-            facts=facts,
-            half=args.half,
-        )
+        if Path(args.checkpoint).suffix == SUFFIX:
+            if args.precision != ("int8",) or data is None:
+                raise InputError(
+                    f"of the bundle {args.checkpoint} only int8 can be made anew: give --precision int8 and "
+                    "--calibration, or a checkpoint"
+                )
+            requantize = import_extra("transpose_sdk.convert.requantize", "convert").requantize_bundle
+            folder = requantize(args.checkpoint, args.out, data, name=args.name, facts=facts)
+        else:
+            folder = convert.export_bundle(
+                args.checkpoint,
+                args.out,
+                targets=args.to,
+                precisions=args.precision,
+                calibration=data,
+                name=args.name,
+                facts=facts,
+                half=args.half,
+            )
     finally:
         logger.removeHandler(handler)
     sys.stderr.write(f"wrote {folder}\n")
@@ -87,8 +103,6 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    from transpose_sdk.errors import InputError
-
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

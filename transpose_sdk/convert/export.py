@@ -12,12 +12,12 @@ from typing import Any
 import openvino as ov
 
 from transpose_sdk.bundles.bundle import SUFFIX, write_bundle
-from transpose_sdk.bundles.probe import Probe, ProbeReport, compare_outputs
+from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.convert.onnx import OUTPUT_NAMES, export_onnx
 from transpose_sdk.convert.parity import compare
 from transpose_sdk.convert.people import People, annotated_people, detected_people
-from transpose_sdk.convert.runners import run_graph
-from transpose_sdk.convert.self_check import make_probe
+from transpose_sdk.convert.runners import run_network
+from transpose_sdk.convert.self_check import ask, make_probe
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import BundleError, DataError, InputError, MissingDependencyError
 from transpose_sdk.models import TransPose, checkpoint_skeleton, load_checkpoint, save_checkpoint
@@ -119,7 +119,8 @@ def export_bundle(
         MissingDependencyError: INT8 needs a package that is not installed.
     """
     folder = Path(out)
-    _check_options(folder, targets, precisions, calibration)
+    check_folder(folder)
+    _check_options(targets, precisions, calibration)
     model = checkpoint if isinstance(checkpoint, TransPose) else load_checkpoint(checkpoint)
     skeleton = skeleton or checkpoint_skeleton(
         None if isinstance(checkpoint, TransPose) else checkpoint, model.keypoints
@@ -165,6 +166,7 @@ def _make_graphs(
     half: bool,
 ) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Write the graphs into `files`; their file names, and what bundle.json says about each, also the refused ones."""
+    infer = run_network(model)
     graphs: dict[str, str] = {}
     parity: dict[str, dict[str, Any]] = {}
     source = files / "model.onnx"
@@ -176,52 +178,36 @@ def _make_graphs(
     if "onnx" in targets or "tensorrt" in targets:
         graphs["onnx"] = source.name
     for graph, path in graphs.items():
-        relative = compare(model, files / path)
-        parity[graph] = {"accepted": True, "relative": relative, "probe": _ask(files / path, probe, graph).to_dict()}
+        relative = compare(infer, model.input_size, files / path)
+        parity[graph] = {"accepted": True, "relative": relative, "probe": ask(files / path, probe, graph).to_dict()}
     if people is not None:
-        from transpose_sdk.convert.quantize import Judge, quantize_onnx, quantize_openvino
+        from transpose_sdk.convert.quantize import Judge, quantize_graphs
 
-        calibration, held_out = people
-        judge = Judge(model, held_out, calibration, skeleton)
+        judge = Judge(infer, model.grid, people, skeleton)
         for graph, path in graphs.items():
             parity[graph] |= judge.measure(files / path).to_dict()
-        quantized = {}
-        if "openvino" in targets:
-            quantized["int8"] = quantize_openvino(converted, calibration.crops, judge, files / "model_int8.xml")
-        if "onnx" in targets or "tensorrt" in targets:
-            # Of another stem than OpenVINO's: files of one stem belong together.
-            quantized["onnx_int8"] = quantize_onnx(source, calibration.crops, judge, files / "model_qdq.onnx")
-        for graph, result in quantized.items():
-            compare(model, result.path, limit=None)
-            asked = _ask(result.path, probe, graph)
-            report = {**result.to_dict(), "calibration_people": len(calibration), "probe": asked.to_dict()}
-            if result.accepted and asked.passed:
-                graphs[graph] = result.path.name
-                logger.info("%s: %s", graph, result.parity)
-            else:
-                # What would fail its own self-check is not offered either.
-                fault = "; ".join(asked.failures) if result.accepted else str(result.parity)
-                report |= {"accepted": False, "reason": f"too far from FP32: {fault}"}
-                logger.warning("the graph %s is refused: %s", graph, report["reason"])
-            parity[graph] = report
+        openvino = converted if "openvino" in targets else None
+        onnx = source if "onnx" in graphs else None
+        quantized, reports = quantize_graphs(files, openvino, onnx, judge, probe)
+        graphs |= quantized
+        parity |= reports
     if "torch" in targets:
         graphs["torch"] = "checkpoint.safetensors"
         save_checkpoint(model, files / graphs["torch"], half=half)
     return graphs, parity
 
 
-def _ask(path: Path, probe: Probe, graph: str) -> ProbeReport:
-    """The self-check that opening the bundle will make, on this CPU."""
-    return compare_outputs(run_graph(path)(probe.crops), probe, "fp32" if graph == "onnx" else graph)
-
-
-def _check_options(
-    folder: Path, targets: Sequence[str], precisions: Sequence[str], calibration: CalibrationData | str | Path | None
-) -> None:
+def check_folder(folder: Path) -> None:
+    """Raise InputError where a folder is no name for a bundle, or is there and none."""
     if folder.suffix != SUFFIX:
         raise InputError(f"a bundle's folder ends in {SUFFIX}, got {folder.name!r}: give for example tp_m{SUFFIX}")
     if folder.exists() and not (folder / "bundle.json").is_file():
         raise InputError(f"{folder} is there and no bundle: give another name, or remove it")
+
+
+def _check_options(
+    targets: Sequence[str], precisions: Sequence[str], calibration: CalibrationData | str | Path | None
+) -> None:
     for what, given, known in (("target", targets, TARGETS), ("precision", precisions, PRECISIONS)):
         if isinstance(given, str) or not given or not set(given) <= set(known):
             raise InputError(f"no such {what}: {given!r}; give some of {', '.join(known)}")

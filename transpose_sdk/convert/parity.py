@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from transpose_sdk.convert.drawn_people import drawn_people
-from transpose_sdk.convert.runners import run_graph, run_network
+from transpose_sdk.convert.runners import Infer, run_graph
 from transpose_sdk.errors import BundleError, MissingDependencyError
-from transpose_sdk.models import TransPose
 
 # Root mean squares. Measured on a trained TP-M: 2e-6 for ONNX, 8e-3 to 1.4e-2 for OpenVINO with weights in FP16, and
 # 0.16 to 0.25 for the same network with red and blue swapped.
@@ -17,11 +16,14 @@ PARITY_LIMIT = 5e-2
 BATCHES = (1, 3)  # a graph traced with one crop, or with two, may have kept that number
 
 
-def compare(model: TransPose, graph: Path, limit: float | None = PARITY_LIMIT) -> dict[str, float]:
+def compare(
+    infer: Infer, input_size: tuple[int, int], graph: Path, limit: float | None = PARITY_LIMIT
+) -> dict[str, float]:
     """Difference of each output between the network and a graph, relative to the output's own size.
 
     Args:
-        model: The network.
+        infer: The network.
+        input_size: (height, width) of a crop.
         graph: An .xml or .onnx.
         limit: What is allowed; None for a quantized graph, whose gate is another one: then only the shapes count.
 
@@ -29,8 +31,8 @@ def compare(model: TransPose, graph: Path, limit: float | None = PARITY_LIMIT) -
         BundleError: A difference is above the limit, or the graph does not take one and three crops.
         MissingDependencyError: The graph's runtime is not installed.
     """
-    crops = drawn_people(max(BATCHES), model.input_size)
-    expected = vars(run_network(model)(crops))
+    crops = drawn_people(max(BATCHES), input_size)
+    expected = vars(infer(crops))
     worst = dict.fromkeys(expected, 0.0)
     for batch in BATCHES:
         try:

@@ -1,13 +1,15 @@
-"""Makes a bundle's probe: drawn people and the FP32 network's answers to them."""
+"""Makes a bundle's probe, drawn people and the FP32 network's answers to them, and asks a graph about it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from transpose_sdk.bundles.probe import Probe
+from transpose_sdk.bundles.probe import Probe, ProbeReport, compare_outputs
 from transpose_sdk.convert.accuracy import answer
 from transpose_sdk.convert.drawn_people import drawn_people
-from transpose_sdk.convert.runners import run_network
+from transpose_sdk.convert.runners import run_graph, run_network
 from transpose_sdk.models import TransPose
 
 PEOPLE = 8
@@ -40,3 +42,14 @@ def make_probe(model: TransPose) -> Probe:
         cells=answers.cells[best],
         rows=answers.rows[best],
     )
+
+
+def ask(path: Path, probe: Probe, graph: str) -> ProbeReport:
+    """The self-check that opening the bundle will make, on this CPU.
+
+    Args:
+        path: The graph's file.
+        probe: Of its bundle.
+        graph: Its name in the bundle, which chooses the limits.
+    """
+    return compare_outputs(run_graph(path)(probe.crops), probe, "fp32" if graph == "onnx" else graph)
