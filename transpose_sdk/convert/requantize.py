@@ -57,7 +57,7 @@ def requantize_bundle(
     reference = "onnx" if "onnx" in sources else "fp16"
     judge = Judge(run_graph(sources[reference]), old.attention_grid, people, old.skeleton)
     kept = {graph: value for graph, value in old.description["graphs"].items() if "int8" not in graph}
-    parity = {graph: value for graph, value in old.description["parity"].items() if "int8" not in graph}
+    parity = {graph: value for graph, value in old.description.get("parity", {}).items() if "int8" not in graph}
     with tempfile.TemporaryDirectory() as temporary:
         files = Path(temporary)
         for graph in kept:
