@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -266,6 +267,65 @@ def test_one_array_is_one_frame_and_a_stack_is_many() -> None:
     stack = open_source(np.zeros((5, 6, 8, 3), np.uint8), stride=2)
     assert stack.frame_count == len(list(stack)) == 3
     assert list(open_source([])) == []
+
+
+def test_what_is_read_ahead_is_no_longer_the_callers() -> None:
+    buffer = np.zeros((6, 8, 3), np.uint8)
+
+    def one_buffer() -> Iterator[np.ndarray]:
+        for index in range(8):
+            buffer[:] = index
+            yield buffer
+
+    frames = list(open_source(one_buffer()))
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(8))
+    lent = [np.full((6, 8, 3), 5, np.uint8)]
+    (frame,) = open_source(lent)
+    assert frame.owned
+    frame.image[:] = 99  # somebody draws on the frame
+    assert (lent[0] == 5).all()
+
+
+class EndlessCamera:
+    """An iterator that knows how to close itself, as a caller's own camera may."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __iter__(self) -> EndlessCamera:
+        return self
+
+    def __next__(self) -> np.ndarray:
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_generators_end_with_the_source_and_what_else_was_lent_stays_open() -> None:
+    ended = []
+
+    def camera() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield np.zeros((4, 4, 3), np.uint8)
+        finally:
+            ended.append(1)
+
+    frames = camera()
+    with open_source(frames) as source:
+        for _ in source:
+            break
+        assert ended == [1]
+    frames = camera()
+    assert len(list(open_source(frames, stop=3))) == 3
+    assert ended == [1, 1]
+    frames = camera()
+    assert len(list(open_source(chain(frames), stop=3))) == 3
+    assert next(frames).shape == (4, 4, 3)  # lent, so that the caller can go on
+    own = EndlessCamera()
+    assert len(list(open_source(own, stop=3))) == 3
+    assert not own.closed
 
 
 @pytest.mark.parametrize(

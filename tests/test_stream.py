@@ -6,6 +6,7 @@ import _thread
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from blob_people import BlobDetector, joints_of, picture, write_blob_bundle
 from transpose_sdk.detectors import open_detector
 from transpose_sdk.errors import BackendError, InputError, SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.media.frames import SourceFrame
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import DetectionOptions, PoseStream
 from transpose_sdk.stream.channel import Channel, Closed
@@ -335,6 +337,101 @@ def test_a_source_that_does_not_return_does_not_hold_the_consumer(estimator: Pos
     deadline = time.monotonic() + 5
     while any(thread.name == "transpose-capture" for thread in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def one_buffer(count: int) -> Iterator[np.ndarray]:
+    """Pictures of people who walk, all in one array."""
+    buffer = picture(two_people(0))
+    for index in range(count):
+        buffer[:] = picture(two_people(index))
+        yield buffer
+
+
+class BufferedCamera:
+    """A source of the user's own whose driver has one buffer."""
+
+    name, kind, fps, frame_count, size, live = "own camera", "camera", 30.0, None, (320, 240), False
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index, image in enumerate(one_buffer(12)):
+            yield SourceFrame(index, index / 30, image)
+
+    def __enter__(self) -> BufferedCamera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("frames", [lambda: one_buffer(12), BufferedCamera], ids=["generator", "source"])
+def test_frames_that_are_read_ahead_are_the_streams_own(estimator: PoseEstimator, frames: Callable[[], Any]) -> None:
+    with PoseStream(frames(), estimator, smooth=False) as stream:
+        next(stream)
+        time.sleep(0.3)  # as much as possible is read ahead
+        rest = list(stream)
+    assert [frame.index for frame in rest] == list(range(1, 12))
+    for frame in rest:
+        assert (frame.image == picture(two_people(frame.index))).all()
+        truth = joints_of(two_people(frame.index)[0])
+        assert np.abs(frame.poses.keypoints - truth).max(axis=(1, 2)).min() < 3
+
+
+class GeneratorCamera:
+    """A camera that is a generator, as users write them; says on which thread it was freed."""
+
+    def __init__(self) -> None:
+        self.freed_by: str | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+        self.frames = self._frames()
+
+    def _frames(self) -> Iterator[np.ndarray]:
+        try:
+            for index in range(100_000):
+                yield picture(two_people(index % 20))
+                self.answers.wait(20)
+        finally:
+            self.freed_by = threading.current_thread().name
+
+
+@pytest.mark.parametrize("policy", ["every", "latest"])
+@pytest.mark.parametrize("consume", [leave, fail])
+def test_a_generator_is_closed_on_leaving_the_block(
+    estimator: PoseEstimator, consume: Callable[[PoseStream], None], policy: Any
+) -> None:
+    camera = GeneratorCamera()
+    with suppress(ZeroDivisionError), PoseStream(camera.frames, estimator, policy=policy) as stream:
+        consume(stream)
+    assert camera.freed_by == "transpose-capture"
+
+
+def test_a_generator_that_waits_for_its_camera_is_closed_when_it_comes_back(estimator: PoseEstimator) -> None:
+    camera = GeneratorCamera()
+    camera.answers.clear()
+    with PoseStream(camera.frames, estimator) as stream:
+        next(stream)
+        started = time.monotonic()
+    assert time.monotonic() - started < STOPS_WITHIN
+    assert camera.freed_by is None
+    camera.answers.set()
+    deadline = time.monotonic() + 5
+    while camera.freed_by is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert camera.freed_by == "transpose-capture"
+
+
+def test_a_generator_is_closed_when_a_stage_fails(bundle: Path) -> None:
+    camera = GeneratorCamera()
+    with (
+        PoseEstimator(bundle, "CPU", "fp32", BrokenDetector()) as estimator,
+        pytest.raises(TransposeError, match="detecting people"),
+        PoseStream(camera.frames, estimator, track=False) as stream,
+    ):
+        list(stream)
+    assert camera.freed_by == "transpose-capture"
 
 
 def test_what_is_finished_can_be_taken_after_the_block(estimator: PoseEstimator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +136,36 @@ def test_closing_ends_a_pause() -> None:
     playback.close()
     waiting.join(5)
     assert not waiting.is_alive()
+
+
+def test_closing_ends_a_generator_at_once_or_when_it_comes_back() -> None:
+    ended, asked, answers = [], threading.Event(), threading.Event()
+
+    def camera() -> Iterator[np.ndarray]:
+        try:
+            yield np.zeros((8, 8, 3), np.uint8)
+            asked.set()
+            answers.wait(20)
+            yield np.zeros((8, 8, 3), np.uint8)
+        finally:
+            ended.append(1)
+
+    frames = camera()
+    playback = Playback(open_source(frames))
+    assert next(iter(playback.segment())).index == 0
+    playback.close()
+    assert ended == [1]
+
+    frames = camera()
+    playback = Playback(open_source(frames))
+    reading = threading.Thread(target=lambda: list(playback.segment()))
+    reading.start()
+    assert asked.wait(10)
+    playback.close()
+    assert ended == [1]
+    answers.set()
+    reading.join(10)
+    assert ended == [1, 1]
 
 
 def test_speed_counts_rate_latency_and_drops_over_streams() -> None:

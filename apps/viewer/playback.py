@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.media.frames import Source, SourceFrame
@@ -62,6 +62,7 @@ class Playback:
             self.closed = True
             self._changed.notify_all()
         self.source.close()
+        self._end_frames()
 
     def segment(self) -> Segment:
         """What a stream takes its frames from next."""
@@ -105,7 +106,18 @@ class Playback:
             self.exhausted = frame is None
             if ended() and not self.source.live:
                 self._spare, frame = frame, None  # the next segment's
-            return frame
+        if self.closed:
+            self._end_frames()
+        return frame
+
+    def _end_frames(self) -> None:
+        """Close the iteration, unless a read is under way, which does it when it is back."""
+        if self._reading.acquire(blocking=False):
+            try:
+                if isinstance(self._frames, Generator):
+                    self._frames.close()
+            finally:
+                self._reading.release()
 
 
 class Segment(Closeable):

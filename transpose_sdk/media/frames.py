@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from transpose_sdk.errors import InputError, SourceError
 
 # The rate assumed where nothing states one: an image folder, an iterable of arrays without times.
 DEFAULT_FPS = 30.0
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,18 @@ class SourceFrame:
         time: Seconds, strictly increasing: the container's presentation time for files, the capture time since the
             first frame for cameras, index / fps where there is no clock.
         image: (H, W, 3) uint8, BGR.
+        owned: Whether the image is the receiver's alone, as all sources of `open_source` give it. Where it is not, such
+            as a driver's buffer that the next frame overwrites, a stream copies it before it reads on.
     """
 
     index: int
     time: float
     image: NDArray[np.uint8]
+    owned: bool = False
+
+    def kept(self) -> SourceFrame:
+        """The same with an image that nobody else writes into."""
+        return self if self.owned else replace(self, image=np.array(self.image), owned=True)
 
 
 @runtime_checkable
@@ -67,6 +77,20 @@ class Source(Protocol):
     ) -> None: ...
 
     def close(self) -> None: ...
+
+
+@contextmanager
+def iterating(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+    """Iterate inside the block; a generator is closed behind it, so that its `finally` need not wait for the collector.
+
+    Closing is up to the thread that iterates: a generator that another one is waiting for cannot be closed.
+    """
+    iterator = iter(items)
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
-from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, to_bgr
+from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating, to_bgr
 from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.video import CaptureSource
 
@@ -34,6 +34,14 @@ def open_source(
     spec: SourceSpec, *, start: int = 0, stop: int | None = None, stride: int = 1, fps: float | None = None
 ) -> Source:
     """Open anything that gives pictures.
+
+    What an array holds when its turn comes is copied. Afterwards the caller may write into it, hand out the same buffer
+    again, and draw on the frame's image without a trace in the array. An array that waits for its turn in a list is the
+    caller's: what is written into it until then is what is seen.
+
+    A generator ends with the source: it is closed on leaving the block, by the thread that iterates, and its `finally`
+    runs then. Whatever else was lent stays open, an iterator with a `close` of its own too;
+    `itertools.chain(generator)` lends a generator that way.
 
     Args:
         spec: A video or image file, a folder of images, a glob of images, a camera's index (also as a string), an
@@ -143,7 +151,7 @@ class ImageSource(Closeable):
                     self.skipped.append(self.paths[index])
                     reason = reason or error
                 else:
-                    yield SourceFrame(index, index * self._period, image)
+                    yield SourceFrame(index, index * self._period, image, owned=True)
             if reason is not None and len(self.skipped) == len(wanted):
                 others = f", nor can {len(wanted) - 1} more of {self.name}" if len(wanted) > 1 else ""
                 raise SourceError(f"{reason}{others}")
@@ -153,7 +161,10 @@ class ImageSource(Closeable):
 
 
 class ArraySource(Closeable):
-    """Arrays, or (seconds, array) pairs, from any iterable, which may be endless."""
+    """Arrays, or (seconds, array) pairs, from any iterable, which may be endless.
+
+    The frames hold copies, and a generator is closed when the iteration ends; see `open_source`.
+    """
 
     def __init__(self, arrays: Iterable[object], frames: FrameRange, fps: float | None = None) -> None:
         """Nothing is taken from the iterable before the first frame is asked for."""
@@ -174,14 +185,16 @@ class ArraySource(Closeable):
 
     def __iter__(self) -> Iterator[SourceFrame]:
         clock = FrameClock(1.0 / self._raw_fps)
-        # islice never asks the iterable for a frame past the stop.
-        for index, item in enumerate(islice(self._arrays, self._frames.stop)):
-            if self._closed:
-                return
-            stamp, image = _split(item, index, index / self._raw_fps)
-            seconds = clock.tick(stamp)
-            if index in self._frames:
-                yield SourceFrame(index, seconds, to_bgr(image, f"frame {index}"))
+        with iterating(self._arrays) as arrays:
+            # islice never asks the iterable for a frame past the stop.
+            for index, item in enumerate(islice(arrays, self._frames.stop)):
+                if self._closed:
+                    return
+                stamp, given = _split(item, index, index / self._raw_fps)
+                seconds = clock.tick(stamp)
+                if index in self._frames:
+                    image = to_bgr(given, f"frame {index}")
+                    yield SourceFrame(index, seconds, image, owned=image is not given).kept()
 
 
 def _split(item: object, index: int, default: float) -> tuple[float, object]:

@@ -120,7 +120,7 @@ class CaptureSource(Closeable):
             if index in self._frames:
                 image = self._retrieve()
                 if image is not None:
-                    yield SourceFrame(index, seconds, image)
+                    yield SourceFrame(index, seconds, image, owned=True)
             index += 1
         if self.damaged:
             logger.warning("%d frames of %s cannot be decoded and are left out", self.damaged, self.name)

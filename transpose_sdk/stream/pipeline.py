@@ -19,7 +19,7 @@ import numpy as np
 
 from transpose_sdk.errors import SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
-from transpose_sdk.media.frames import Source, SourceFrame
+from transpose_sdk.media.frames import Source, SourceFrame, iterating
 from transpose_sdk.stream.channel import Channel, Closed
 from transpose_sdk.stream.detection import BoxFinder, Candidates
 from transpose_sdk.stream.frame import Frame, Latency
@@ -168,11 +168,11 @@ class Pipeline:
 
     def _capture(self) -> None:
         try:
-            with _blame(f"reading {self._source.name}", SourceError):
-                for frame in self._source:
+            with _blame(f"reading {self._source.name}", SourceError), iterating(self._source) as frames:
+                for frame in frames:
                     if self._latest and self._source.kind == "video":
                         self._keep_time(frame)
-                    self._captured.put(_Captured(frame, time.monotonic()))
+                    self._captured.put(_Captured(frame.kept(), time.monotonic()))
         finally:
             self._source.close()
 
