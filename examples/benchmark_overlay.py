@@ -76,7 +76,7 @@ def stream(args: argparse.Namespace, estimators: dict[bool, PoseEstimator]) -> d
     return times.report(frames)
 
 
-def one_by_one(args: argparse.Namespace, estimator: PoseEstimator) -> dict[str, float]:
+def one_by_one(args: argparse.Namespace, estimators: dict[bool, PoseEstimator]) -> dict[str, float]:
     """One frame after another on one thread."""
     times, people = Times(), 0
     overlay = AttentionOverlay(args.joint)
@@ -85,8 +85,8 @@ def one_by_one(args: argparse.Namespace, estimator: PoseEstimator) -> dict[str, 
         for frame in source:
             for shown in in_turn(frame.index):
                 with times.measure(shown):
-                    boxes, scores = estimator.detector(frame.image)
-                    poses = estimator.pose(frame.image, boxes, scores, attention=shown)
+                    boxes, scores = estimators[False].detector(frame.image)
+                    poses = estimators[shown](frame.image, boxes, scores)
                     annotators[shown].annotate(frame.image, poses)
                 people += len(poses)
     return {"people": round(people / sum(map(len, times.wall.values())), 2), **times.report(1)}
@@ -99,10 +99,8 @@ def compare(args: argparse.Namespace, precision: str) -> dict[str, dict[str, flo
         PoseEstimator(args.bundle, args.device, precision, args.detector) as plain,
         PoseEstimator(args.bundle, args.device, precision, args.detector, attention=True) as attentive,
     ):
-        return {
-            "stream": stream(args, {False: plain, True: attentive}),
-            "one_by_one": one_by_one(args, plain),
-        }
+        estimators = {False: plain, True: attentive}
+        return {"stream": stream(args, estimators), "one_by_one": one_by_one(args, estimators)}
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.crops import boxes_to_centers_scales, crop_affines, heatmap_to_image, warp_crops
-from transpose_sdk.diagnostics.bench import Figure, Stopwatch, WatchedEstimator, Work, record_work, stream_round, table
+from transpose_sdk.diagnostics.bench import Figure, Stopwatch, Work, record_work, stream_round, table
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source
@@ -69,7 +69,7 @@ def plain_loop(open_clip: Callable[[], Source], estimator: PoseEstimator, networ
 
 
 def measure(
-    open_clip: Callable[[], Source], work: Work, estimator: WatchedEstimator, rounds: int, network: EagerNetwork | None
+    open_clip: Callable[[], Source], work: Work, estimator: PoseEstimator, rounds: int, network: EagerNetwork | None
 ) -> list[Figure]:
     """The figures of one clip."""
     figures: dict[tuple[str, str], Figure] = {}
@@ -99,9 +99,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="also the plain loop")
     args = parser.parse_args()
     try:
-        with WatchedEstimator(
-            args.model, args.device, args.precision, args.detector, requests=args.requests
-        ) as estimator:
+        with PoseEstimator(args.model, args.device, args.precision, args.detector, requests=args.requests) as estimator:
             network = eager_network(estimator) if args.plain else None
             for clip in args.clips:
                 open_clip = partial(open_source, clip, stop=args.frames)

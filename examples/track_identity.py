@@ -120,7 +120,7 @@ def tracker_tracks(
     with open_source(clip, stop=stop) as source:
         for frame in source:
             boxes, scores = estimator.detector(frame.image)
-            poses = tracker.update(estimator.pose(frame.image, boxes, scores), frame.time, scores)
+            poses = tracker.update(estimator(frame.image, boxes, scores), frame.time, scores)
             found.append(boxes_of(poses))
             detections.append(boxes)
     return found, detections

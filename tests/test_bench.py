@@ -16,15 +16,16 @@ from transpose_sdk.cli.main import main
 from transpose_sdk.diagnostics import bench
 from transpose_sdk.diagnostics.clip import PEOPLE, KnownPeople, drawn_clip
 from transpose_sdk.errors import InputError
+from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import PoseStream
 
 
 @pytest.fixture(scope="module")
-def estimator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bench.WatchedEstimator]:
+def estimator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoseEstimator]:
     bundle = write_blob_bundle(tmp_path_factory.mktemp("bundles") / "blobs.tpose")
-    with bench.WatchedEstimator(bundle, "CPU", "fp32", BlobDetector(), requests=2) as estimator:
+    with PoseEstimator(bundle, "CPU", "fp32", BlobDetector(), requests=2) as estimator:
         yield estimator
 
 
@@ -34,7 +35,7 @@ def walk() -> Source:
     return open_source([picture(boxes[: 1 + (index > 6)]) for index in range(40)])
 
 
-def test_the_work_is_what_the_stream_gives_network_and_detector(estimator: bench.WatchedEstimator) -> None:
+def test_the_work_is_what_the_stream_gives_network_and_detector(estimator: PoseEstimator) -> None:
     detector = estimator.detector
     assert isinstance(detector, BlobDetector)
     calls = detector.calls
@@ -61,7 +62,7 @@ class SlowDetector(BlobDetector):
         return super().__call__(image)
 
 
-def test_the_detector_is_counted(estimator: bench.WatchedEstimator) -> None:
+def test_the_detector_is_counted(estimator: PoseEstimator) -> None:
     """A detector that takes most of the time is work, not overhead."""
     quick, estimator.detector = estimator.detector, SlowDetector()
     try:
@@ -75,7 +76,7 @@ def test_the_detector_is_counted(estimator: bench.WatchedEstimator) -> None:
     )
 
 
-def test_reading_the_clip_is_told_apart(estimator: bench.WatchedEstimator) -> None:
+def test_reading_the_clip_is_told_apart(estimator: PoseEstimator) -> None:
     """A source that takes 10 ms of the processor for each frame."""
 
     def slow_frames() -> Iterator[np.ndarray]:
@@ -95,11 +96,11 @@ def test_reading_the_clip_is_told_apart(estimator: bench.WatchedEstimator) -> No
     assert 0 < slow["reading the clip / stream, processor time", "%"] < 100
 
 
-def test_nobody_to_measure(estimator: bench.WatchedEstimator) -> None:
+def test_nobody_to_measure(estimator: PoseEstimator) -> None:
     empty = [np.zeros((240, 320, 3), np.uint8)] * 3
     with pytest.raises(InputError, match="nobody was found"):
         bench.measure(lambda: open_source(empty), estimator, 1)
-    assert estimator.crops is None
+    assert estimator.top_down.backend is estimator.backend
 
 
 def test_figures_are_medians_with_their_range() -> None:

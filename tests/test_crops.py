@@ -10,7 +10,6 @@ from transpose_sdk.crops import (
     apply_affine,
     boxes_to_centers_scales,
     check_boxes,
-    check_image,
     crop_affines,
     heatmap_to_image,
     invert_affines,
@@ -200,19 +199,3 @@ def test_no_boxes(boxes: object) -> None:
     assert (centers.shape, scales.shape) == ((0, 2), (0, 2))
     assert crop_affines(centers, scales, SIZE).shape == (0, 2, 3)
     assert heatmap_to_image(np.zeros((0, 17, 2)), centers, scales, (64, 48)).shape == (0, 17, 2)
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        "photo.jpg",  # a path, not an image
-        None,  # what cv2.imread gives for a missing file
-        np.zeros((10, 10), np.uint8),  # grey
-        np.zeros((10, 10, 4), np.uint8),  # with alpha
-        np.zeros((10, 10, 3)),  # float
-        np.zeros((0, 10, 3), np.uint8),  # no pixel
-    ],
-)
-def test_unusable_image_is_refused(image: object) -> None:
-    with pytest.raises(InputError, match=r"\(H, W, 3\) uint8"):
-        check_image(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,18 +55,61 @@ def test_every_box_gives_its_pose_in_order(estimator: PoseEstimator) -> None:
     ("image", "boxes", "said"),
     [
         ("street.jpg", None, "str"),  # a path instead of an image
-        (IMAGE[..., 0], None, r"\(240, 320\)"),  # grey
         (IMAGE.astype(np.float32), None, "float32"),  # floats
         (np.zeros((0, 10, 3), np.uint8), None, "shape"),  # no pixel
         (IMAGE, [[0, 0, 10]], r"\(1, 3\)"),  # boxes of the wrong shape
         (IMAGE, [[0, 0, 0, 10]], "no area"),  # a box without an area
         (IMAGE, [[400, 0, 20, 20]], "outside"),  # a box outside the image
         (IMAGE, [[np.nan, 0, 20, 20]], "finite"),  # a box that is no box
+        (IMAGE, [["left", 0, 20, 20]], "not numbers"),
     ],
 )
 def test_wrong_images_and_boxes_are_named(estimator: PoseEstimator, image: object, boxes: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
         estimator(image, boxes=boxes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "said"),
+    [
+        (IMAGE, {}, "give a list"),  # one image: its rows are no images
+        ([IMAGE, IMAGE.astype(np.float32)], {}, "image 1 has .* float32"),  # before any work
+        ([IMAGE, IMAGE], {"boxes": [[[0, 0, 20, 20]]]}, "boxes of 1 images"),
+        ([IMAGE, IMAGE], {"boxes": [[[0, 0, 20, 20]], [[400, 0, 20, 20]]]}, "outside"),
+    ],
+)
+def test_wrong_batches_are_named(estimator: PoseEstimator, images: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        estimator.batch(images, **options)
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5, 0.5, 0.5], [[0.5, 0.5]], ["high", "low"], 0.5])
+def test_wrong_box_scores_are_named(estimator: PoseEstimator, scores: Any) -> None:
+    with pytest.raises(InputError, match="box_scores"):
+        estimator(IMAGE, boxes=[[10, 20, 60, 120], [80, 20, 60, 120]], box_scores=scores)
+    with pytest.raises(InputError, match="belong to boxes"):
+        estimator(IMAGE, box_scores=scores)
+
+
+def test_box_scores_are_a_factor_of_the_persons_score(estimator: PoseEstimator) -> None:
+    boxes = [[10, 20, 60, 120], [80, 20, 60, 120]]
+    whole, less = estimator(IMAGE, boxes), estimator(IMAGE, boxes, [0.5, 0.25])
+    np.testing.assert_allclose(less.person_scores, whole.person_scores * (0.5, 0.25), rtol=1e-5)
+
+
+def test_grey_and_bgra_are_converted(estimator: PoseEstimator) -> None:
+    box = [[10, 20, 60, 120]]
+    expected = estimator(IMAGE, box).keypoints
+    for image in (IMAGE[..., 0], IMAGE[..., :1], np.dstack((IMAGE, IMAGE[..., 0]))):
+        np.testing.assert_array_equal(estimator(image, box).keypoints, expected)
+        assert estimator(image).is_empty
+
+
+def test_the_callers_boxes_are_not_those_of_the_poses(estimator: PoseEstimator) -> None:
+    boxes = np.float32([[10, 20, 60, 120]])
+    poses = estimator(IMAGE, boxes)
+    poses.boxes[:] = 0
+    assert boxes[0, 2] == 60
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ in cell (x // r, y // r) and cell (x, y) has its centre at heatmap px (r * x + (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk.crops import apply_affine, invert_affines
 from transpose_sdk.errors import InputError
+from transpose_sdk.values import as_numbers
 
 HEATMAP_STRIDE = 4  # of the whole family
+ARRAYS = ("queries", "keys", "crop_affines")  # of an `Attention`, one row a person
 COLUMN_BLOCK = 512  # rows of the map in memory at a time; 3072 x 3072 of them at once would be 38 MB a head
 
 
@@ -44,6 +47,8 @@ class Attention:
     input_size: tuple[int, int]
 
     def __post_init__(self) -> None:
+        for name in ARRAYS:
+            object.__setattr__(self, name, as_numbers(getattr(self, name), np.float32, f"Attention.{name}"))
         shape = self.queries.shape
         if self.keys.shape != shape or len(shape) != 4 or shape[2] != self.grid[0] * self.grid[1]:
             raise InputError(
@@ -59,6 +64,19 @@ class Attention:
     def __getitem__(self, index: Any) -> Attention:
         """The attention of the people chosen by a mask, a slice or an index array."""
         return Attention(self.queries[index], self.keys[index], self.crop_affines[index], self.grid, self.input_size)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Attention]) -> Attention:
+        """The attention of the people of several, one at least, in the order given.
+
+        Raises:
+            InputError: They come from networks of several forms.
+        """
+        forms = {(part.grid, part.input_size, part.queries.shape[1:]) for part in parts}
+        if len(forms) > 1:
+            raise InputError("cannot concatenate attention of several grids or input sizes: give that of one network")
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+        return cls(**arrays, grid=parts[0].grid, input_size=parts[0].input_size)
 
     def cell_transform(self, person: int) -> NDArray[np.float64]:
         """The way from cell coordinates to image px, shape (2, 3); see `cell_transform`."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.errors import BackendError
+
 Array = TypeVar("Array")
+
+Precision = Literal["fp32", "fp16", "int8"]
+# One of several devices of a kind is no word of its own: "GPU.1", "CUDA:0".
+Device = Literal["AUTO", "CPU", "GPU", "NPU", "CUDA", "TENSORRT"] | str
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,13 @@ class Outputs(Generic[Array]):
 
 
 Arrays = Outputs[NDArray[np.float32]]
+
+
+def closed_error(backend: Backend) -> BackendError:
+    """What a backend raises that is used after its `close`."""
+    return BackendError(
+        f"the network on {backend.device} ({backend.name}, {backend.precision}) is closed: open the estimator again"
+    )
 
 
 class InFlight(Protocol):
@@ -65,22 +78,26 @@ class Backend(Protocol):
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """See above."""
+        """Numbers of crops that run at once, ascending."""
         ...
 
     @property
     def requests(self) -> int:
-        """See above."""
+        """How many batches run side by side."""
         ...
 
     def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Arrays:
-        """Run the network on (N, H, W, 3) uint8 BGR crops, N from 0 on, and wait for the answer."""
+        """Run the network on (N, H, W, 3) uint8 BGR crops, N from 0 on, and wait for the answer.
+
+        Raises:
+            BackendError: The device failed, or the backend is closed.
+        """
         ...
 
     def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> InFlight:
-        """As `infer`, without waiting; the crops must not change before the result is there."""
+        """Run it without waiting; the crops must not change before the result is there. Errors as of `infer`."""
         ...
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Wait for what is in flight and give the device's memory back; harmless when called again."""
         ...

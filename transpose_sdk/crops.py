@@ -15,28 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk.errors import InputError
+from transpose_sdk.images import to_bgr
 
 PIXEL_STD = 200.0  # a scale of 1 is 200 px, COCO's and MPII's habit
 PADDING = 1.25
 WHOLE = 0.01  # px that an edge may lie beside a pixel's: float32 scales, and less than anybody sees
-
-
-def check_image(image: Any) -> NDArray[np.uint8]:
-    """The image, if it is one that OpenCV would have read in colour.
-
-    Raises:
-        InputError: Not an (H, W, 3) uint8 array of at least one pixel.
-    """
-    if not isinstance(image, np.ndarray):
-        raise InputError(
-            f"the image is a {type(image).__name__}, not an array: give (H, W, 3) uint8 in BGR order, as of cv2.imread"
-        )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise InputError(
-            f"the image has shape {image.shape} and type {image.dtype}, not (H, W, 3) uint8 in BGR order: "
-            "convert it with cv2.cvtColor, or scale it to 0..255 and call .astype('uint8')"
-        )
-    return image
 
 
 def check_boxes(boxes: ArrayLike, image_size: tuple[int, int] | None = None) -> NDArray[np.float32]:
@@ -193,7 +176,7 @@ def warp_crops(
     pixel of the image, which has no neighbour then, the same up to rounding.
 
     Args:
-        image: Shape (H, W, 3), uint8.
+        image: Shape (H, W, 3), uint8; grey and BGRA are converted.
         affines: Shape (N, 2, 3), image px to crop px.
         input_size: (height, width) of a crop.
         out: Shape (N, height, width, 3), uint8, C-contiguous, written in place of a new array.
@@ -204,7 +187,7 @@ def warp_crops(
     Raises:
         InputError: The image or `out` has another shape or type.
     """
-    check_image(image)
+    image = to_bgr(image)
     height, width = input_size
     shape = (len(affines), height, width, 3)
     if out is None:

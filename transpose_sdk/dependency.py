@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from transpose_sdk.attention import Attention, affected_columns, dependency_rows, joint_cells
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
+from transpose_sdk.values import is_whole
 
-Mode = Literal["dependency", "affected"]
+AttentionMode = Literal["dependency", "affected"]
 Attend = Callable[[NDArray[np.float32], NDArray[np.float32], ArrayLike], NDArray[np.float32]]
 MODES: dict[str, Attend] = {"dependency": dependency_rows, "affected": affected_columns}
 
@@ -97,7 +98,7 @@ def affected_area(poses: Poses, person: int, keypoint: str | int) -> DependencyA
 
 
 def attention_areas(
-    poses: Poses, person: int, keypoints: Sequence[str | int], mode: Mode = "dependency"
+    poses: Poses, person: int, keypoints: Sequence[str | int], mode: AttentionMode = "dependency"
 ) -> list[DependencyArea]:
     """The areas of several keypoints at once; affected areas then cost no more than that of one.
 
@@ -140,5 +141,5 @@ def attention_of(poses: Poses) -> Attention:
 
 def check_person(poses: Poses, person: int) -> None:
     """Raise InputError where the poses hold no such person."""
-    if not 0 <= person < len(poses):
-        raise InputError(f"no person {person}: the poses hold {len(poses)}, counted from 0")
+    if not is_whole(person) or not 0 <= person < len(poses):
+        raise InputError(f"no person {person!r}: the poses hold {len(poses)}, counted from 0")

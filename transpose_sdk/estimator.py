@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,25 +12,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk import decoding
+from transpose_sdk.backend import Device, Precision
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL, Bundle, open_bundle
 from transpose_sdk.closeable import Closeable
-from transpose_sdk.crops import check_boxes, check_image
-from transpose_sdk.dependency import DependencyArea, Mode, attention_areas, check_person
+from transpose_sdk.crops import check_boxes
+from transpose_sdk.dependency import AttentionMode, DependencyArea, attention_areas, check_person
 from transpose_sdk.detectors import Detector, open_detector
-from transpose_sdk.errors import InputError
+from transpose_sdk.errors import BackendError, InputError
+from transpose_sdk.images import to_bgr
 from transpose_sdk.poses import Poses
 from transpose_sdk.topdown import PosesInFlight, TopDown, without_duplicates
+from transpose_sdk.values import as_numbers
+
+IN_FLIGHT = 64  # crops of a batch whose answers wait for their turn; the heatmaps of each take 0.3 MB
 
 
 class PoseEstimator(Closeable):
     """Finds people and their keypoints in single frames.
 
+        >>> import cv2, transpose_sdk as tp
+        >>> with tp.PoseEstimator() as estimator:
+        ...     poses = estimator(cv2.imread("park.jpg"))
+        >>> poses.keypoints.shape, poses.scores.shape, poses.boxes.shape
+        ((2, 17, 2), (2, 17), (2, 4))
+
     Args:
-        model: A shipped or imported pose bundle's name, or a bundle's folder.
+        model: A shipped or imported pose bundle's name, or a bundle's folder; a bare word is a name first.
         device: "AUTO", "CPU", "GPU", "NPU", "CUDA", "TENSORRT", ...; all words are in `transpose_sdk.backends.choose`.
         precision: "fp32", "fp16" or "int8"; None for the bundle's default.
-        detector: "person" (shipped), "frame" (the whole frame is one person), a detector's file, or a `Detector`.
+        detector: "person" (shipped), "frame" (the whole frame is one person), a detector's file, or a `Detector`,
+            which is lent: `close` leaves it open.
         attention: Whether every call carries the queries and keys of the last attention layer in its poses, so that
             `attention` needs no second inference.
         flip_test: Whether the mirrored crop is inferred too and averaged; slower and a little better.
@@ -47,8 +61,8 @@ class PoseEstimator(Closeable):
     def __init__(
         self,
         model: str | Path = DEFAULT_MODEL,
-        device: str = "AUTO",
-        precision: str | None = None,
+        device: Device = "AUTO",
+        precision: Precision | None = None,
         detector: str | Path | Detector = "person",
         *,
         attention: bool = False,
@@ -60,63 +74,107 @@ class PoseEstimator(Closeable):
         self.bundle: Bundle = open_bundle(model, "pose")
         self.skeleton = self.bundle.skeleton
         self.backend = open_backend(self.bundle, device, precision, requests, verify=verify)
-        # Detectors run on OpenVINO; on a machine of NVIDIA's that is the CPU.
-        detector_device = self.backend.device if self.backend.name == "openvino" else "AUTO"
-        self.detector: Detector = open_detector(detector, detector_device, detector_score)
-        self._carries_attention = attention
-        self._top_down = TopDown(self.backend, self.skeleton, self.bundle.attention_grid, flip_test)
+        try:
+            # Detectors run on OpenVINO; on a machine of NVIDIA's that is the CPU.
+            detector_device = self.backend.device if self.backend.name == "openvino" else "AUTO"
+            self.detector: Detector = open_detector(detector, detector_device, detector_score)
+        except BaseException:
+            self.backend.close()
+            raise
+        self._lent_detector = self.detector is detector
+        self._closed = False
+        # For those who know their boxes to be right and cannot wait for the poses: a stream.
+        self.top_down = TopDown(self.backend, self.skeleton, self.bundle.attention_grid, flip_test, attention)
         decoding.warm_up()
 
-    def __call__(self, image: NDArray[np.uint8], boxes: ArrayLike | None = None) -> Poses:
+    def __call__(
+        self, image: NDArray[np.uint8], boxes: ArrayLike | None = None, box_scores: ArrayLike | None = None
+    ) -> Poses:
         """Find the people and their keypoints.
 
+            >>> import cv2, transpose_sdk as tp
+            >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
+            >>> estimator(image).boxes.shape
+            (2, 4)
+            >>> estimator(image, boxes=[[240, 20, 170, 250]]).keypoints.shape
+            (1, 17, 2)
+
         Args:
-            image: (H, W, 3) uint8 BGR.
+            image: (H, W, 3) uint8 BGR; grey and BGRA are converted.
             boxes: (N, 4) x, y, width, height in px: one pose a box in the same order, no detector, no suppression.
+            box_scores: (N,), your detector's, which a person's score is a multiple of; 1 where not given.
 
         Returns:
             Poses in image px, best first unless `boxes` are given; an empty `Poses` where nobody is found.
 
         Raises:
             InputError: The image or the boxes have another form, or a box lies outside the image.
+            BackendError: The device failed, or the estimator is closed.
         """
-        check_image(image)
-        if boxes is not None:
-            given = check_boxes(boxes, image.shape[:2])
-            return self.pose(image, given, np.ones(len(given), np.float32))
-        return without_duplicates(self.pose(image, *self.detector(image)), self.bundle.input_size)
+        image = to_bgr(image)
+        return self._finish(self._start(image, boxes, box_scores), boxes is None)
 
-    def pose(
-        self,
-        image: NDArray[np.uint8],
-        boxes: NDArray[np.float32],
-        box_scores: NDArray[np.float32],
-        attention: bool | None = None,
-    ) -> Poses:
-        """One pose a box, in the order of the boxes.
+    def batch(self, images: Sequence[NDArray[np.uint8]], boxes: Sequence[ArrayLike] | None = None) -> list[Poses]:
+        """Find the people in several images, of any sizes, faster than one after another.
+
+        The crops of all images share the device: while the network works on one image the detector looks at the next.
+
+            >>> import cv2, transpose_sdk as tp
+            >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
+            >>> [len(poses) for poses in estimator.batch([image, image[:, :480], image[:, 480:]])]
+            [2, 1, 1]
 
         Args:
-            image: (H, W, 3) uint8 BGR.
-            boxes: (N, 4) x, y, width, height in px, each with an area.
-            box_scores: (N,).
-            attention: Overrides the estimator's own setting.
-        """
-        return self.submit(image, boxes, box_scores, attention).result()
+            images: As of `__call__`, or one (B, H, W, 3) array.
+            boxes: The boxes of each image, as of `__call__`; None asks the detector.
 
-    def submit(
-        self,
-        image: NDArray[np.uint8],
-        boxes: NDArray[np.float32],
-        box_scores: NDArray[np.float32],
-        attention: bool | None = None,
-        whole_pixels: bool = False,
+        Returns:
+            The poses of each image, in the order of the images.
+
+        Raises:
+            InputError: As of `__call__`; said before any work is done.
+            BackendError: The device failed, or the estimator is closed.
+        """
+        if isinstance(images, np.ndarray) and images.ndim != 4:
+            raise InputError(
+                f"images has shape {images.shape}: give a list of images; one goes to the estimator itself"
+            )
+        pictures = [to_bgr(image, f"image {index}") for index, image in enumerate(images)]
+        if boxes is not None:
+            if len(boxes) != len(pictures):
+                raise InputError(
+                    f"there are boxes of {len(boxes)} images, but {len(pictures)} images: give each its own"
+                )
+            boxes = [check_boxes(own, image.shape[:2]) for own, image in zip(boxes, pictures, strict=True)]
+        found: list[Poses] = []
+        flights: deque[PosesInFlight] = deque()
+        for index, image in enumerate(pictures):
+            flights.append(self._start(image, None if boxes is None else boxes[index]))
+            while len(flights) > 1 and sum(map(len, flights)) > IN_FLIGHT:
+                found.append(self._finish(flights.popleft(), boxes is None))
+        return found + [self._finish(flight, boxes is None) for flight in flights]
+
+    def _start(
+        self, image: NDArray[np.uint8], boxes: ArrayLike | None, box_scores: ArrayLike | None = None
     ) -> PosesInFlight:
-        """As `pose`, but without waiting for the network: the poses are in the answer's `result()`.
+        """Start the network on the people of an image, at boxes that are checked here or the detector's."""
+        self._require_open()
+        if boxes is None:
+            if box_scores is not None:
+                raise InputError("box_scores belong to boxes: give the boxes too, or neither")
+            return self.top_down.submit(image, *self.detector(image))
+        given = check_boxes(boxes, image.shape[:2])
+        scores = (
+            np.ones(len(given), np.float32) if box_scores is None else as_numbers(box_scores, np.float32, "box_scores")
+        )
+        if scores.shape != (len(given),) and (scores.size or len(given)):
+            raise InputError(f"box_scores has shape {scores.shape}, not ({len(given)},): give one for each box")
+        return self.top_down.submit(image, given, scores.reshape(len(given)))
 
-        `whole_pixels` moves the crops by up to half a pixel, so that they are cut faster. Tracked boxes are no surer.
-        """
-        carried = self._carries_attention if attention is None else attention
-        return self._top_down.submit(image, boxes, box_scores, carried, whole_pixels)
+    def _finish(self, flight: PosesInFlight, detected: bool) -> Poses:
+        """Wait for the poses; of people whom the detector found, leave out those whom it found twice."""
+        poses = flight.result()
+        return without_duplicates(poses, self.bundle.input_size) if detected else poses
 
     def attention(
         self,
@@ -124,12 +182,18 @@ class PoseEstimator(Closeable):
         poses: Poses,
         person: int = 0,
         keypoint: str | int = 0,
-        mode: Mode = "dependency",
+        mode: AttentionMode = "dependency",
     ) -> DependencyArea:
         """What a keypoint was inferred from: the last layer's attention as a grid over the image.
 
+            >>> import cv2, transpose_sdk as tp
+            >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
+            >>> area = estimator.attention(image, estimator(image), person=0, keypoint="left_ankle")
+            >>> area.keypoint, area.grid.shape
+            ('left_ankle', (20, 15))
+
         Args:
-            image: The frame the poses were found in.
+            image: The image the poses were found in.
             poses: Poses of this estimator. Where they carry no queries and keys, the person is inferred once more.
             person: Index into `poses`.
             keypoint: Name or index of the keypoint.
@@ -137,12 +201,14 @@ class PoseEstimator(Closeable):
 
         Raises:
             InputError: No such person, keypoint or mode, or the bundle's graph gives no attention.
+            BackendError: The device failed, or the estimator is closed.
         """
+        self._require_open()
         self.require_attention()
         check_person(poses, person)
         one = poses[person]
         if one.attention is None:
-            again = self.pose(check_image(image), one.boxes, one.person_scores, attention=True)
+            again = self.top_down.submit(to_bgr(image), one.boxes, one.person_scores, attention=True).result()
             one = replace(one, attention=again.attention)
         return attention_areas(one, 0, [keypoint], mode)[0]
 
@@ -161,6 +227,13 @@ class PoseEstimator(Closeable):
         }
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Let go of the device and of the detector, unless that was lent. Harmless when called again."""
+        self._closed = True
         self.backend.close()
-        self.detector.close()
+        self.top_down.clear()
+        if not self._lent_detector:
+            self.detector.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BackendError(f"the estimator of {self.bundle.name} is closed: open it again with PoseEstimator")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from transpose_sdk.attention import Attention
 from transpose_sdk.errors import InputError, MissingDependencyError
 from transpose_sdk.skeletons import Skeleton
+from transpose_sdk.values import as_numbers, is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +21,31 @@ if TYPE_CHECKING:
 
 SCORE_FLOOR = 0.2  # joints at or below don't count in a person's score, as published
 
+# The arrays of a Poses, one row a person, and their types.
+TYPES: dict[str, type[np.generic]] = {
+    "keypoints": np.float32,
+    "scores": np.float32,
+    "boxes": np.float32,
+    "person_scores": np.float32,
+    "track_ids": np.int64,
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Poses:
     """N people with K keypoints each, in pixels of the image.
 
-    Indexing with a mask, a slice, an index array or an int gives Poses again, also of no or of one person.
+    Indexing with a mask, a slice, an index array or an int gives Poses again, also of no or of one person; iterating
+    gives Poses of one person each. The name of a joint gives that joint of everybody. Whatever is picked is a copy:
+    writing into it never changes what it came from.
+
+        >>> import cv2, transpose_sdk as tp
+        >>> poses = tp.PoseEstimator()(cv2.imread("park.jpg"))
+        >>> len(poses), poses.keypoints.shape, poses["left_wrist"].shape
+        (2, (2, 17, 2), (2, 2))
+        >>> standing = poses[poses.xyxy[:, 1] < 100]
+        >>> for one in poses:
+        ...     print(one.skeleton.names[one.scores[0].argmax()], one.to_dict()["people"][0]["track_id"])
 
     Attributes:
         keypoints: Shape (N, K, 2), float32, x and y in image px.
@@ -34,6 +55,9 @@ class Poses:
         skeleton: What the K keypoints are.
         track_ids: Shape (N,), int64, or None where nothing tracks.
         attention: What the last attention layer was made of, where it was asked for.
+
+    Raises:
+        InputError: An array has another shape, or holds no numbers. Lists and other types of numbers are converted.
     """
 
     keypoints: NDArray[np.float32]
@@ -45,7 +69,15 @@ class Poses:
     attention: Attention | None = None
 
     def __post_init__(self) -> None:
-        n, k = len(self.keypoints), len(self.skeleton)
+        if not isinstance(self.skeleton, Skeleton):
+            raise InputError(f"Poses.skeleton is a {type(self.skeleton).__name__}: give a Skeleton, such as COCO17")
+        if not isinstance(self.attention, Attention | None):
+            raise InputError(f"Poses.attention is a {type(self.attention).__name__}: give an Attention, or None")
+        for name, kind in TYPES.items():
+            value = getattr(self, name)
+            if value is not None or name != "track_ids":
+                object.__setattr__(self, name, as_numbers(value, kind, f"Poses.{name}"))
+        n, k = self.keypoints.shape[0] if self.keypoints.ndim else 0, len(self.skeleton)
         wanted: dict[str, tuple[int, ...]] = {
             "keypoints": (n, k, 2),
             "scores": (n, k),
@@ -55,6 +87,9 @@ class Poses:
         }
         for name, shape in wanted.items():
             value = getattr(self, name)
+            if n == 0 and value is not None and value.shape == (0,):  # nobody, as lists can say it
+                value = value.reshape(shape)
+                object.__setattr__(self, name, value)
             if value is not None and value.shape != shape:
                 raise InputError(
                     f"Poses.{name} has shape {value.shape}, not {shape}: "
@@ -74,34 +109,105 @@ class Poses:
             skeleton=skeleton,
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Poses]) -> Poses:
+        """The people of several Poses as one, in the order given.
+
+        Track ids are kept where all parts that hold people have them, and attention likewise; else they are None.
+
+            >>> import cv2, transpose_sdk as tp
+            >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
+            >>> halves = estimator(image, boxes=[[240, 20, 170, 250]]), estimator(image, boxes=[[760, 280, 110, 250]])
+            >>> len(tp.Poses.concatenate(halves))
+            2
+
+        Args:
+            parts: One or more, of one skeleton.
+
+        Raises:
+            InputError: There are none, they have several skeletons, or attention of several sizes.
+        """
+        parts = list(parts)
+        if not parts:
+            raise InputError(
+                "there are no poses to concatenate: give one Poses at least, Poses.empty(skeleton) of none"
+            )
+        for part in parts:
+            if not isinstance(part, Poses):
+                raise InputError(f"cannot concatenate a {type(part).__name__}: give Poses")
+            if part.skeleton != parts[0].skeleton:
+                raise InputError(
+                    f"cannot concatenate poses of the skeletons {parts[0].skeleton.name!r} and {part.skeleton.name!r}: "
+                    "give poses of one skeleton"
+                )
+        held = [part for part in parts if len(part)] or parts[:1]
+        arrays: dict[str, Any] = {}
+        for name in TYPES:
+            values = [getattr(part, name) for part in held]
+            arrays[name] = None if any(value is None for value in values) else np.concatenate(values)
+        attentions = [part.attention for part in held if part.attention is not None]
+        attention = Attention.concatenate(attentions) if len(attentions) == len(held) else None
+        return cls(skeleton=parts[0].skeleton, attention=attention, **arrays)
+
     def __len__(self) -> int:
         return len(self.keypoints)
 
-    def __getitem__(self, index: int | slice | list[int] | NDArray[Any]) -> Poses:
-        """The people chosen by a mask, a slice, an index array or an int.
+    def __iter__(self) -> Iterator[Poses]:
+        return (self[person] for person in range(len(self)))
 
-        A mask or index array that chooses everyone in order gives the same poses, not a copy.
+    @overload
+    def __getitem__(self, index: str) -> NDArray[np.float32]: ...
+
+    @overload
+    def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]) -> Poses: ...
+
+    def __getitem__(
+        self, index: str | int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]
+    ) -> Poses | NDArray[np.float32]:
+        """People chosen by a mask, a slice, an index array or an int; or one joint of everybody, by its name.
+
+        Args:
+            index: Who, or a joint's name such as "left_wrist".
+
+        Returns:
+            Poses of the people chosen; or for a name (N, 2), x and y of the joint in image px, whose scores are
+            `poses.scores[:, poses.skeleton.index("left_wrist")]`. Copies in either case.
 
         Raises:
-            InputError: No such person, or a mask of another length.
+            InputError: No such person or joint, or a mask of another length.
         """
-        picked = [index] if isinstance(index, int | np.integer) else index
-        if isinstance(picked, list):
-            picked = np.asarray(picked, dtype=None if picked else np.intp)
-        # The usual case of filters and trackers; the attention of a person takes 0.4 MB to copy.
-        if isinstance(picked, np.ndarray) and picked.dtype == bool and picked.shape == (len(self),) and picked.all():
-            return self
-        if isinstance(picked, np.ndarray) and picked.dtype != bool and np.array_equal(picked, np.arange(len(self))):
-            return self
-        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "skeleton"}
+        if isinstance(index, str):
+            return self.keypoints[:, self.skeleton.index(index)].copy()
+        rows = self._rows(index)
+        arrays = {name: getattr(self, name) for name in (*TYPES, "attention")}
+        picked: dict[str, Any] = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return Poses(skeleton=self.skeleton, **picked)
+
+    def _rows(self, index: Any) -> NDArray[np.intp]:
+        """The people that an index stands for, as an index array; taking by it always copies."""
+        picked = [index] if is_whole(index) else index
+        if isinstance(picked, list | tuple) and not picked:
+            picked = np.zeros(0, np.intp)
         try:
-            chosen: dict[str, Any] = {name: None if array is None else array[picked] for name, array in arrays.items()}
-            return Poses(skeleton=self.skeleton, **chosen)
-        except IndexError:
+            rows: NDArray[np.intp] = np.arange(len(self))[np.asarray(picked) if isinstance(picked, list) else picked]
+        except (IndexError, ValueError):
+            rows = np.empty((0, 0), np.intp)
+        if np.ndim(rows) != 1:
             raise InputError(
-                f"cannot pick {index!r} from {len(self)} people: give an index below {len(self)}, a slice, "
-                f"an array of indices or a boolean mask of shape ({len(self)},)"
-            ) from None
+                f"cannot pick {index!r} from {len(self)} people: give an index below {len(self)}, a slice, an array of "
+                f"indices, a boolean mask of shape ({len(self)},), or the name of a joint"
+            )
+        return rows
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nobody."""
+        return not len(self)
+
+    @property
+    def xyxy(self) -> NDArray[np.float32]:
+        """Shape (N, 4): left, top, right and bottom of the boxes in image px; a new array."""
+        return np.concatenate((self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]), axis=1)
 
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """The people as one frame of the JSON that `transpose run` writes: only lists, numbers and None.
@@ -175,18 +281,26 @@ class Poses:
             import supervision as sv
         except ImportError as error:
             raise MissingDependencyError("Poses.to_supervision needs it: pip install supervision") from error
-        count = len(self)
-        classes = np.zeros(count, np.int64)
+        own = self[:]  # theirs is not to be ours: supervision filters and scales in place
+        classes = np.zeros(len(own), np.int64)
         # Newer releases tell the confidence of a person from that of a joint.
         split = "keypoint_confidence" in inspect.signature(sv.KeyPoints).parameters
-        scores: dict[str, Any] = {"keypoint_confidence" if split else "confidence": self.scores}
+        scores: dict[str, Any] = {"keypoint_confidence" if split else "confidence": own.scores}
         if split:
-            scores["detection_confidence"] = self.person_scores
-        key_points = sv.KeyPoints(xy=self.keypoints, class_id=classes, **scores)
-        corners = np.concatenate((self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]), axis=1)
+            scores["detection_confidence"] = own.person_scores
+        key_points = sv.KeyPoints(xy=own.keypoints, class_id=classes, **scores)
         return key_points, sv.Detections(
-            xyxy=corners, confidence=self.person_scores, class_id=classes, tracker_id=self.track_ids
+            xyxy=own.xyxy, confidence=own.person_scores.copy(), class_id=classes.copy(), tracker_id=own.track_ids
         )
+
+
+def chosen(poses: Poses, rows: NDArray[np.intp]) -> Poses:
+    """The people of an index array, as `poses[rows]`, but the same poses where that is everybody in order.
+
+    For the road from the network to the tracker, where nobody writes into poses: everybody is its usual case, and the
+    attention of a person takes 0.4 MB to copy.
+    """
+    return poses if np.array_equal(rows, np.arange(len(poses))) else poses[rows]
 
 
 def person_scores(scores: NDArray[np.float32], box_scores: NDArray[np.float32]) -> NDArray[np.float32]:

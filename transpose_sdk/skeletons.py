@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import InputError
+from transpose_sdk.values import is_whole
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Skeleton:
         """
         if isinstance(keypoint, str) and keypoint in self.names:
             return self.names.index(keypoint)
-        if not isinstance(keypoint, str) and 0 <= keypoint < len(self.names):
+        if is_whole(keypoint) and 0 <= int(keypoint) < len(self.names):
             return int(keypoint)
         raise InputError(f"no keypoint {keypoint!r} in skeleton {self.name!r}: use one of {', '.join(self.names)}")
 

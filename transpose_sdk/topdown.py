@@ -27,7 +27,7 @@ from transpose_sdk.crops import (
 )
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.oks import oks_nms
-from transpose_sdk.poses import Poses, person_scores
+from transpose_sdk.poses import Poses, chosen, person_scores
 from transpose_sdk.skeletons import Skeleton
 
 
@@ -151,7 +151,7 @@ def without_duplicates(poses: Poses, input_size: tuple[int, int]) -> Poses:
     """
     _, scales = boxes_to_centers_scales(poses.boxes, input_size)
     areas = (scales * PIXEL_STD).prod(axis=1)
-    return poses[oks_nms(poses.keypoints, poses.person_scores, areas, poses.skeleton)]
+    return chosen(poses, oks_nms(poses.keypoints, poses.person_scores, areas, poses.skeleton))
 
 
 class TopDown:
@@ -162,15 +162,25 @@ class TopDown:
         skeleton: What its keypoints are.
         grid: (height, width) of the attention grid; None where the network gives no attention.
         flip_test: Whether the mirrored crops are inferred too and averaged.
+        attention: Whether the poses carry attention where a call says nothing else.
+
+    Attributes:
+        backend: The network.
     """
 
     def __init__(
-        self, backend: Backend, skeleton: Skeleton, grid: tuple[int, int] | None = None, flip_test: bool = False
+        self,
+        backend: Backend,
+        skeleton: Skeleton,
+        grid: tuple[int, int] | None = None,
+        flip_test: bool = False,
+        attention: bool = False,
     ) -> None:
-        self._backend = backend
+        self.backend = backend
         self._skeleton = skeleton
         self._grid = grid
         self._flip_test = flip_test
+        self._attention = attention
         self._buffers = CropBuffers(backend.input_size)
 
     def submit(
@@ -178,7 +188,7 @@ class TopDown:
         image: NDArray[np.uint8],
         boxes: NDArray[np.float32],
         box_scores: NDArray[np.float32],
-        attention: bool = False,
+        attention: bool | None = None,
         whole_pixels: bool = False,
     ) -> PosesInFlight:
         """Cut the crops and start the network on them.
@@ -187,20 +197,25 @@ class TopDown:
             image: (H, W, 3) uint8 BGR.
             boxes: (N, 4) x, y, width, height in px, each with an area.
             box_scores: (N,).
-            attention: Whether the poses carry queries and keys.
-            whole_pixels: See `place`.
+            attention: Whether the poses carry attention; None leaves it at what the constructor was told.
+            whole_pixels: Whether crops go to the nearest whole pixels, up to half a pixel away, where they are cut
+                faster: tracked boxes are no surer than that.
 
         Raises:
             BackendError: The device failed.
         """
-        people, count = place(boxes, box_scores, self._backend.input_size, whole_pixels), len(boxes)
+        people, count = place(boxes.copy(), box_scores, self.backend.input_size, whole_pixels), len(boxes)
         buffer = self._buffers.take(count * (1 + self._flip_test))
         crops = people.cut(image, buffer[:count])
         if self._flip_test:
             np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
             crops = buffer[: 2 * count]
-        flight = self._backend.submit(crops, attention)
+        flight = self.backend.submit(crops, self._attention if attention is None else attention)
         return PosesInFlight(people, flight, self._skeleton, self._grid, partial(self._buffers.give_back, buffer))
+
+    def clear(self) -> None:
+        """Let go of the memory that is kept for the next crops."""
+        self._buffers.clear()
 
 
 class PosesInFlight:
@@ -269,3 +284,8 @@ class CropBuffers:
         """The buffer may be handed out again; the smallest are let go first when there are many."""
         with self._lock:
             self._free = sorted([*self._free, buffer], key=len)[-8:]
+
+    def clear(self) -> None:
+        """Let go of the memory that nobody uses now."""
+        with self._lock:
+            self._free = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from transpose_sdk.attention import cell_transform, joint_cells
-from transpose_sdk.crops import check_image, invert_affines
+from transpose_sdk.crops import invert_affines
 from transpose_sdk.dependency import DependencyArea, Threshold
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.stream import Frame
@@ -51,7 +51,7 @@ def heatmap_area(estimator: PoseEstimator, frame: Frame, person: int, keypoint: 
     """
     poses, input_size = frame.poses[person], estimator.bundle.input_size
     people = place(poses.boxes, poses.person_scores, input_size)
-    heatmap = np.maximum(estimator.backend.infer(people.cut(check_image(frame.image))).heatmaps[0, keypoint], 0)
+    heatmap = np.maximum(estimator.backend.infer(people.cut(frame.image)).heatmaps[0, keypoint], 0)
     size = (heatmap.shape[0], heatmap.shape[1])
     transform = cell_transform(invert_affines(people.affines)[0], size, input_size)
     location = joint_cells(poses.keypoints[0, [keypoint]], transform, size, input_size)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PyQt6.QtCore import Qt, pyqtSignal
 from PyQt6.QtWidgets import QFileDialog, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
@@ -179,7 +180,7 @@ class SettingsPanel(QScrollArea):
             self.folder_changed.emit(folder)
 
     def _tell_network(self) -> None:
-        precision = self.precision.currentText()
+        precision: Any = self.precision.currentText()
         self.network_changed.emit(
             Network(
                 self.model.currentData(),

@@ -86,6 +86,7 @@ class Player:
                     opened.close()
             return
         if stream is not None:
+            stream.source.close()
             stream.close()
         if before is not None and playback is not None:
             before.close()
@@ -99,6 +100,7 @@ class Player:
         if playback is not None:
             playback.wake()
         if stream is not None:
+            stream.source.close()
             stream.close()
         if playback is not None:
             playback.close()
@@ -149,7 +151,7 @@ class Player:
                 return
             self._stream = stream
         self._began()
-        with stream:
+        with stream.source, stream:
             for frame in stream:
                 self._held = frame
                 self._shown(Shown(frame, estimator, run))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from transpose_sdk.backend import Precision
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.dependency import Threshold
 from transpose_sdk.drawing.overlay import DEFAULT_THRESHOLD
@@ -29,7 +30,7 @@ class Network:
 
     model: str = DEFAULT_MODEL
     device: str = "AUTO"
-    precision: str | None = None
+    precision: Precision | None = None
     detector: str = "person"
 
 

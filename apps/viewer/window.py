@@ -38,7 +38,7 @@ class MainWindow(QMainWindow):
         network: Fields of settings.Network that differ from what is remembered.
     """
 
-    def __init__(self, store: QSettings, network: Mapping[str, str] | None = None) -> None:
+    def __init__(self, store: QSettings, network: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self._store = store
         self.memory = load(store)

@@ -76,14 +76,14 @@ def evaluate_estimator(
     """
     read_image = image_reader(images)
     if boxes == "gt":
-        return answers_to_boxes(estimator.pose, benchmark, read_image)
+        return answers_to_boxes(estimator, benchmark, read_image)
     if boxes == "det":
         return {key: Answer(estimator(image)) for key, image in _readable(benchmark, read_image)}
     found = read_detections(Path(boxes), {image["id"] for image in benchmark.content["images"]})
     answers = {}
     for key, image in _readable(benchmark, read_image, found):
         inside = touching(found[key][:, :4], (image.shape[1], image.shape[0]))
-        poses = estimator.pose(image, found[key][inside, :4], found[key][inside, 4])
+        poses = estimator(image, found[key][inside, :4], found[key][inside, 4])
         answers[key] = Answer(without_duplicates(poses, estimator.bundle.input_size))
     return answers
 

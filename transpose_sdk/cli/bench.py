@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from transpose_sdk.diagnostics.bench import WatchedEstimator
+    from transpose_sdk.estimator import PoseEstimator
     from transpose_sdk.media.frames import Source
 
 SCHEMA = "transpose-sdk/bench/1"
@@ -37,12 +37,13 @@ def run(args: argparse.Namespace) -> int:
     """
     from transpose_sdk.cli.output import write_json
     from transpose_sdk.diagnostics import doctor
-    from transpose_sdk.diagnostics.bench import WatchedEstimator, measure, table
+    from transpose_sdk.diagnostics.bench import measure, table
     from transpose_sdk.errors import InputError
+    from transpose_sdk.estimator import PoseEstimator
 
     if min(args.frames, args.rounds) < 1 or (args.requests is not None and args.requests < 1):
         raise InputError("--frames, --rounds and --requests are counts: give 1 or more")
-    with WatchedEstimator(args.model, args.device, args.precision, args.detector, requests=args.requests) as estimator:
+    with PoseEstimator(args.model, args.device, args.precision, args.detector, requests=args.requests) as estimator:
         open_clip = _clip(args, estimator)
         backend, model = estimator.backend, estimator.describe()
         figures = measure(open_clip, estimator, args.rounds)
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _clip(args: argparse.Namespace, estimator: WatchedEstimator) -> Callable[[], Source]:
+def _clip(args: argparse.Namespace, estimator: PoseEstimator) -> Callable[[], Source]:
     """A function that opens the clip."""
     from transpose_sdk.bundles.probe import Probe
     from transpose_sdk.diagnostics.clip import KnownPeople, drawn_clip

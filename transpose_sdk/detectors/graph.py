@@ -15,10 +15,10 @@ from openvino import Layout, Type
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.crops import check_image
 from transpose_sdk.detectors.detector import Detections
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.errors import DetectorError, last_line
+from transpose_sdk.images import to_bgr
 
 Float = NDArray[np.float32]
 Decode = Callable[[list[NDArray[np.generic]], tuple[int, int], float], Detections]
@@ -141,7 +141,7 @@ class GraphDetector:
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Find people; see `Detector`."""
-        image = check_image(image)
+        image = to_bgr(image)
         with self._lock:
             if self._request is None:
                 raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.crops import check_image
 from transpose_sdk.detectors.cells import STRIDES, decode_cells
 from transpose_sdk.detectors.detector import Detections
 from transpose_sdk.detectors.graph import (
@@ -22,6 +21,7 @@ from transpose_sdk.detectors.graph import (
 )
 from transpose_sdk.detectors.nms import non_maximum_suppression, vote
 from transpose_sdk.errors import DetectorError
+from transpose_sdk.images import to_bgr
 
 VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's lies
 
@@ -76,7 +76,8 @@ class PersonDetector:
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Find people; see `Detector`."""
-        height, width = check_image(image).shape[:2]
+        image = to_bgr(image)
+        height, width = image.shape[:2]
         with self._lock:
             network = self._straight
             if network is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.crops import check_image
 from transpose_sdk.detectors.detector import Detections
+from transpose_sdk.images import to_bgr
 
 
 class WholeFrame:
@@ -16,7 +16,7 @@ class WholeFrame:
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """The frame as a box with score 1; see `Detector`."""
-        height, width = check_image(image).shape[:2]
+        height, width = to_bgr(image).shape[:2]
         return np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32)
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -20,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import dependency_rows
-from transpose_sdk.backend import InFlight
+from transpose_sdk.backend import Arrays, Backend, InFlight
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source
 from transpose_sdk.stream import PoseStream
-from transpose_sdk.topdown import PosesInFlight, place
+from transpose_sdk.topdown import place
 
 Image = NDArray[np.uint8]
 
@@ -34,25 +35,47 @@ BATCH = 8
 REPEATS = 5  # of the parts that take less than a millisecond or so, in each round
 
 
-class WatchedEstimator(PoseEstimator):
-    """An estimator that counts the crops it is given and, where `crops` is a list, keeps those of every frame."""
+class WatchedBackend:
+    """Another backend, whose crops are counted and kept; see `Backend`.
 
-    submitted = 0
-    crops: list[Image] | None = None
+    Attributes:
+        submitted: Crops so far.
+        crops: Of every frame, (N, H, W, 3) uint8, where they are kept.
+    """
 
-    def submit(
-        self,
-        image: Image,
-        boxes: NDArray[np.float32],
-        box_scores: NDArray[np.float32],
-        attention: bool | None = None,
-        whole_pixels: bool = False,
-    ) -> PosesInFlight:
-        """See `PoseEstimator.submit`."""
-        self.submitted += len(boxes)
-        if self.crops is not None:
-            self.crops.append(place(boxes, box_scores, self.backend.input_size, whole_pixels).cut(image))
-        return super().submit(image, boxes, box_scores, attention, whole_pixels)
+    def __init__(self, backend: Backend, keep: bool = False) -> None:
+        self._backend = backend
+        self._keep = keep
+        self.name, self.device, self.precision = backend.name, backend.device, backend.precision
+        self.input_size, self.has_attention = backend.input_size, backend.has_attention
+        self.batches, self.requests = backend.batches, backend.requests
+        self.submitted = 0
+        self.crops: list[Image] = []
+
+    def submit(self, crops: Image, attention: bool = False) -> InFlight:
+        """Run the network; see `Backend`."""
+        self.submitted += len(crops)
+        if self._keep:
+            self.crops.append(crops.copy())  # their memory is used again
+        return self._backend.submit(crops, attention)
+
+    def infer(self, crops: Image, attention: bool = False) -> Arrays:
+        """Run the network and wait; see `Backend`."""
+        return self.submit(crops, attention).result()
+
+    def close(self) -> None:
+        """Leave the other one open: it is lent."""
+
+
+@contextmanager
+def watched(estimator: PoseEstimator, keep: bool = False) -> Iterator[WatchedBackend]:
+    """An estimator's backend, watched within the block."""
+    network = WatchedBackend(estimator.backend, keep)
+    estimator.top_down.backend = network
+    try:
+        yield network
+    finally:
+        estimator.top_down.backend = estimator.backend
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,26 +142,30 @@ class Figure:
         return {"name": self.name, "unit": self.unit, **{key: round(value, 4) for key, value in values.items()}}
 
 
-def record_work(open_clip: Callable[[], Source], estimator: WatchedEstimator) -> Work:
+def record_work(open_clip: Callable[[], Source], estimator: PoseEstimator) -> Work:
     """Run a clip once, untimed, and keep what the network and the detector saw. A file does the same every time."""
-    estimator.crops = []
-    try:
-        with PoseStream(open_clip(), estimator, policy="every", track=True) as stream:
-            seen = [frame.image for frame in stream if frame.look is not None]
-        work = Work(estimator.crops, seen)
-    finally:
-        estimator.crops = None
+    with (
+        watched(estimator, keep=True) as network,
+        open_clip() as clip,
+        PoseStream(clip, estimator, policy="every", track=True) as stream,
+    ):
+        seen = [frame.image for frame in stream if frame.look is not None]
+    work = Work(network.crops, seen)
     if not work.people:
         raise InputError("nobody was found in the clip, so there is nothing to measure: give one with people in it")
     return work
 
 
-def time_stream(open_clip: Callable[[], Source], estimator: WatchedEstimator) -> Timing:
+def time_stream(open_clip: Callable[[], Source], estimator: PoseEstimator) -> Timing:
     """End to end: file decoding, detector, crops, network, pose decoding, tracking, smoothing."""
-    before = estimator.submitted
-    with Stopwatch() as watch, PoseStream(open_clip(), estimator, policy="every", track=True) as stream:
+    with (
+        watched(estimator) as network,
+        Stopwatch() as watch,
+        open_clip() as clip,
+        PoseStream(clip, estimator, policy="every", track=True) as stream,
+    ):
         frames = sum(1 for _ in stream)
-    return Timing(frames, estimator.submitted - before, watch.seconds, watch.processor)
+    return Timing(frames, network.submitted, watch.seconds, watch.processor)
 
 
 def time_network(work: Work, estimator: PoseEstimator) -> Timing:
@@ -169,9 +196,7 @@ def time_reading(open_clip: Callable[[], Source]) -> Timing:
     return Timing(frames, 0, watch.seconds, watch.processor)
 
 
-def stream_round(
-    open_clip: Callable[[], Source], work: Work, estimator: WatchedEstimator
-) -> dict[tuple[str, str], float]:
+def stream_round(open_clip: Callable[[], Source], work: Work, estimator: PoseEstimator) -> dict[tuple[str, str], float]:
     """The stream and its work alone, measured once; (name, unit) to value."""
     network, detector, reading = time_network(work, estimator), time_detector(work, estimator), time_reading(open_clip)
     stream = time_stream(open_clip, estimator)
@@ -213,9 +238,7 @@ def parts_round(work: Work, estimator: PoseEstimator) -> dict[tuple[str, str], f
     return figures
 
 
-def measure(
-    open_clip: Callable[[], Source], estimator: WatchedEstimator, rounds: int, parts: bool = True
-) -> list[Figure]:
+def measure(open_clip: Callable[[], Source], estimator: PoseEstimator, rounds: int, parts: bool = True) -> list[Figure]:
     """All figures, every one measured once a round, so that whatever else the machine does hits all of them.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from transpose_sdk.dependency import DependencyArea, Mode, Threshold, attention_areas
+from transpose_sdk.dependency import AttentionMode, DependencyArea, Threshold, attention_areas
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 
@@ -43,7 +43,7 @@ class AttentionOverlay:
     """
 
     keypoint: str | int
-    mode: Mode = "dependency"
+    mode: AttentionMode = "dependency"
     threshold: Threshold = DEFAULT_THRESHOLD
     opacity: float = 0.75
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, TypeVar, runtime_checkable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.errors import InputError
+from transpose_sdk.values import is_whole
 
 # The rate assumed where nothing states one: an image folder, an iterable of arrays without times.
 DEFAULT_FPS = 30.0
@@ -105,7 +105,7 @@ class FrameRange:
         for name, value in (("start", self.start), ("stop", self.stop), ("stride", self.stride)):
             if value is None and name == "stop":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            if not is_whole(value):
                 raise InputError(f"{name}={value!r}: give a whole number of frames")
         if self.start < 0 or self.stride < 1 or (self.stop is not None and self.stop <= self.start):
             raise InputError(
@@ -152,34 +152,3 @@ class FrameClock:
             time = self._last + self._period / 2
         self._last = time
         return time
-
-
-def to_bgr(image: object, name: str) -> NDArray[np.uint8]:
-    """Check a caller's picture and give it as (H, W, 3) uint8, BGR.
-
-    Args:
-        image: (H, W, 3) BGR, (H, W, 4) BGRA, (H, W) or (H, W, 1) grey; uint8.
-        name: What the picture is called in the error, such as "frame 3".
-
-    Raises:
-        SourceError: The value is no such array.
-    """
-    expected = "expected an (H, W, 3) uint8 array in BGR order"
-    if not isinstance(image, np.ndarray):
-        raise SourceError(f"{name} is a {type(image).__name__}; {expected}: convert it with numpy.asarray")
-    if image.dtype != np.uint8:
-        advice = "astype(numpy.uint8)"
-        if np.issubdtype(image.dtype, np.floating):
-            advice = "(image * 255).astype(numpy.uint8) if its range is 0..1, astype(numpy.uint8) if 0..255"
-        raise SourceError(f"{name} has dtype {image.dtype}; {expected}: convert it with {advice}")
-    shape = image.shape
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
-        advice = (
-            "image.transpose(1, 2, 0) puts channels last" if len(shape) == 3 and shape[0] == 3 else "check its axes"
-        )
-        raise SourceError(f"{name} has shape {shape}; {expected} (grey and BGRA are converted): {advice}")
-    if len(shape) == 2 or shape[2] == 1:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-    if shape[2] == 4:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR), np.uint8)
-    return image

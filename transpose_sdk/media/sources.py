@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
-from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating, to_bgr
+from transpose_sdk.images import to_bgr
+from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating
 from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.video import CaptureSource
 
@@ -71,6 +72,8 @@ def open_source(
         return ArraySource([spec], frames, fps)
     if isinstance(spec, Iterable):
         return ArraySource(spec, frames, fps)
+    if type(spec).__module__.startswith("PIL."):
+        to_bgr(spec, "the source", SourceError)  # which says how to convert it
     raise SourceError(
         f"cannot take frames from a {type(spec).__name__}: give a path, a glob, a camera index, a URL or an iterable "
         "of (H, W, 3) uint8 arrays"
@@ -193,7 +196,7 @@ class ArraySource(Closeable):
                 stamp, given = _split(item, index, index / self._raw_fps)
                 seconds = clock.tick(stamp)
                 if index in self._frames:
-                    image = to_bgr(given, f"frame {index}")
+                    image = to_bgr(given, f"frame {index}", SourceError)
                     yield SourceFrame(index, seconds, image, owned=image is not given).kept()
 
 

@@ -63,12 +63,13 @@ class Pipeline:
     """Runs the stages until the source ends, a stage fails, or it is stopped.
 
     Args:
-        source: Where the frames come from; closed at the end.
+        source: Where the frames come from.
         estimator: The detector and the network.
         latest: Whether old frames are dropped when the stages cannot keep up.
         finder: Says where to look.
         tracker: Knows who is who; None gives poses without ids, and lets the detector see every frame.
         smoother: Steadies the keypoints of tracks; None leaves them as they are.
+        lent: Whether the source is left open at the end.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class Pipeline:
         finder: BoxFinder,
         tracker: Tracker | None,
         smoother: PoseSmoother | None,
+        lent: bool = False,
     ) -> None:
         self._source = source
+        self._lent = lent
         self._estimator = estimator
         self._wanted = estimator.backend.requests * estimator.backend.batches[-1]  # crops that keep the device busy
         self._latest = latest
@@ -134,7 +137,7 @@ class Pipeline:
         deadline = time.monotonic() + STOP_SECONDS
         capture = self._threads[0]
         capture.join(0.1)
-        if capture.is_alive():
+        if capture.is_alive() and not self._lent:
             # Wakes a source that waits; on its own thread, for close has to wait while a camera's driver is reading.
             threading.Thread(target=self._source.close, name="transpose-close", daemon=True).start()
         for thread in self._threads:
@@ -174,7 +177,8 @@ class Pipeline:
                         self._keep_time(frame)
                     self._captured.put(_Captured(frame.kept(), time.monotonic()))
         finally:
-            self._source.close()
+            if not self._lent:
+                self._source.close()
 
     def _keep_time(self, frame: SourceFrame) -> None:
         """Wait for a frame's time: a video whose frames may be dropped is played at its own speed, as a camera."""
@@ -193,7 +197,7 @@ class Pipeline:
             detected = time.monotonic()
             with _blame(f"starting the network on frame {frame.index}"):
                 # Without tracks a stream is the estimator on every frame, to the last bit.
-                flight = self._estimator.submit(
+                flight = self._estimator.top_down.submit(
                     frame.image, candidates.boxes, candidates.scores, whole_pixels=tracks is not None
                 )
             submitted = time.monotonic()

@@ -23,19 +23,35 @@ Policy = Literal["latest", "every"]
 class PoseStream(Closeable):
     """Poses of all people on all frames of a source, tracked and smoothed, in the order of the frames.
 
-        with PoseStream("clip.mp4", estimator) as stream:
-            for frame in stream:
-                ...
+        >>> import transpose_sdk as tp
+        >>> with tp.PoseStream("clip.mp4") as stream:
+        ...     for frame in stream:
+        ...         print(frame.index, frame.time, frame.poses.track_ids)
+        0 0.0 [1 2]
+        1 0.1 [1 2]
+        2 0.2 [1 2]
+
+    Your own estimator, and what is found drawn and saved:
+
+        >>> with tp.PoseEstimator("tp_m16_192x144") as estimator, tp.PoseStream("clip.mp4", estimator) as stream:
+        ...     with tp.VideoSink("out.mp4", stream.source.fps) as video, tp.CsvSink("out.csv") as table:
+        ...         for frame in stream:
+        ...             video.write(frame)
+        ...             table.write(frame)
 
     Work begins on entering the with block, or with the first frame asked for. Leaving the block, or `close`, ends it
     within a second; frames that were finished by then can still be taken. What fails in a stage is raised here, once,
     after the frames before it. A frame that was worked on is always handed out: only waiting frames are dropped.
 
     Args:
-        source: What `open_source` takes; the stream closes it.
-        estimator: The detector and the network; it stays open, and several streams may share it.
+        source: What `open_source` takes. A Source that you opened yourself is lent and stays open; a camera or network
+            stream that you lend ends within its own next frame.
+        estimator: The detector and the network, lent: it stays open, and several streams may share it. None opens
+            `PoseEstimator()`, which is closed with the stream.
         policy: "latest" drops frames that have grown old, "every" keeps all of them and lets the source wait; None
-            decides by whether the source is live.
+            takes "latest" for a live source and "every" for others. A file under "latest" is played in real time, at
+            the pace of its own time stamps, as if it came from a camera: for the work on all of its frames, as fast as
+            the machine can, leave it at "every".
         track: Whether people get ids, and boxes are carried from frame to frame so that the detector need not see each.
             None: everywhere but on image files, which may have nothing to do with each other.
         smooth: Whether keypoints are smoothed; needs tracks.
@@ -45,17 +61,19 @@ class PoseStream(Closeable):
 
     Attributes:
         source: The open source.
+        estimator: What poses, yours or the stream's own.
         policy: The policy in use.
 
     Raises:
         SourceError: The source cannot be opened.
         InputError: An option cannot be used.
+        BundleError, BackendError: The estimator that was not given cannot be opened.
     """
 
     def __init__(
         self,
         source: SourceSpec,
-        estimator: PoseEstimator,
+        estimator: PoseEstimator | None = None,
         *,
         policy: Policy | None = None,
         track: bool | None = None,
@@ -66,9 +84,20 @@ class PoseStream(Closeable):
     ) -> None:
         if policy is not None and policy not in get_args(Policy):
             raise InputError(f"policy={policy!r}: use 'latest' (drop old frames), 'every' (keep all), or None")
+        if estimator is not None and not isinstance(estimator, PoseEstimator):
+            raise InputError(
+                f"estimator is a {type(estimator).__name__}: give a PoseEstimator, or None for the default one"
+            )
         self.source = open_source(source)
+        self._lent_source = self.source is source
+        self._lent_estimator = estimator is not None
         self.policy: Policy = policy or ("latest" if self.source.live else "every")
-        self._estimator = estimator
+        try:
+            self.estimator = estimator or PoseEstimator()
+        except BaseException:
+            if not self._lent_source:
+                self.source.close()
+            raise
         self._tracks = self.source.kind != "images" if track is None else track
         self._smooths = smooth and self._tracks
         self._tracking = tracking or TrackingOptions()
@@ -94,23 +123,26 @@ class PoseStream(Closeable):
             raise StopIteration from None
 
     def close(self) -> None:
-        """Stop all stages and close the source. Harmless when called again."""
+        """Stop all stages, and close the source and the estimator unless they are lent. Harmless when called again."""
         self._closed = True
-        if self._pipeline is None:
-            self.source.close()
-        else:
+        if self._pipeline is not None:
             self._pipeline.stop()
+        elif not self._lent_source:
+            self.source.close()
+        if not self._lent_estimator:
+            self.estimator.close()
 
     def _running(self) -> Pipeline | None:
         """The pipeline, started if it may still be; None if the stream was closed before."""
         if self._pipeline is None and not self._closed:
             self._pipeline = Pipeline(
                 self.source,
-                self._estimator,
+                self.estimator,
                 self.policy == "latest",
-                BoxFinder(self._estimator.detector, self._detection, self._tracking),
-                Tracker(self._estimator.skeleton, self._tracking) if self._tracks else None,
+                BoxFinder(self.estimator.detector, self._detection, self._tracking),
+                Tracker(self.estimator.skeleton, self._tracking) if self._tracks else None,
                 PoseSmoother(self._smoothing) if self._smooths else None,
+                self._lent_source,
             )
             # For a stream that is used without a with block and forgotten.
             weakref.finalize(self, self._pipeline.stop)

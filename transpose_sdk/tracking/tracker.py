@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from transpose_sdk.boxes import box_iou, grown_boxes, pose_boxes
 from transpose_sdk.oks import oks, oks_nms
-from transpose_sdk.poses import SCORE_FLOOR, Poses
+from transpose_sdk.poses import SCORE_FLOOR, Poses, chosen
 from transpose_sdk.skeletons import Skeleton
 
 Float = NDArray[np.float32]
@@ -154,22 +154,22 @@ class Tracker:
         options = self.options
         box_scores = poses.person_scores if box_scores is None else box_scores
         kept = np.flatnonzero(poses.person_scores >= options.keep_score)
-        poses, box_scores = poses[kept], box_scores[kept]
+        poses, box_scores = chosen(poses, kept), box_scores[kept]
         boxes = pose_boxes(poses)
         kept = oks_nms(poses.keypoints, poses.person_scores, boxes[:, 2:].prod(1), poses.skeleton, options.duplicate)
-        poses, boxes, box_scores = poses[kept], boxes[kept], box_scores[kept]
+        poses, boxes, box_scores = chosen(poses, kept), boxes[kept], box_scores[kept]
         self.tracks = self.tracks[time - self.tracks.seen <= options.timeout]
         track_of = self._assign(poses, boxes, time)
         carried = np.flatnonzero(track_of >= 0)
         born = np.flatnonzero((track_of < 0) & (poses.person_scores >= options.birth_score))
 
-        tracks = self._carry_on(track_of[carried], poses[carried], boxes[carried], box_scores[carried], time)
+        tracks = self._carry_on(track_of[carried], chosen(poses, carried), boxes[carried], box_scores[carried], time)
         if sought is not None:
             unsought = (tracks.hits == 1) & (tracks.seen > sought)
             tracks = replace(tracks, missed=np.where(unsought, np.nan, tracks.missed))
         alive = ~tracks.lost | tracks.confirmed
         place_of_track = np.where(alive, np.cumsum(alive) - 1, -1)
-        tracks = _joined(tracks[alive], _newborn(poses[born], boxes[born], box_scores[born], time))
+        tracks = _joined(tracks[alive], _newborn(chosen(poses, born), boxes[born], box_scores[born], time))
 
         confirmed = ~tracks.confirmed & ((tracks.hits >= options.confirm) | self._first)
         ids = tracks.ids.copy()
@@ -183,7 +183,7 @@ class Tracker:
         place[born] = alive.sum() + np.arange(len(born))
         pose_ids = np.where(place >= 0, ids[place], 0) if len(ids) else np.zeros(len(poses), np.int64)
         shown = pose_ids > 0
-        return replace(poses[shown], track_ids=pose_ids[shown])
+        return replace(chosen(poses, np.flatnonzero(shown)), track_ids=pose_ids[shown])
 
     def _assign(self, poses: Poses, found: Float, time: float) -> NDArray[np.intp]:
         """The track of each pose, (N,), -1 for none: first those seen in the last frame, then the lost ones.
