@@ -20,6 +20,7 @@ from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.media import pictures
 from transpose_sdk.media.files import FileSink
+from transpose_sdk.media.frames import SourceFrame
 from transpose_sdk.media.sinks import (
     CocoSink,
     CsvSink,
@@ -270,16 +271,70 @@ def test_video_is_read_back(tmp_path: Path, suffix: str) -> None:
         ([0.0, 0.1, 0.2], 10.0, 3),
         ([5.0, 5.1, 5.2], 10.0, 3),  # the first frame sets the zero
         ([0.0, 0.1, 0.5, 0.6], 10.0, 7),  # late frames are waited for
-        ([0.0, 0.1, 0.11, 0.12, 0.4], 10.0, 5),  # early ones are all kept and caught up with
-        ([0.0, 3600.0], 10.0, 52),  # a long gap is not an hour of stills
+        ([0.0, 0.1, 0.11, 0.12, 0.4, 0.5], 10.0, 6),  # those that another follows at once are left out
+        ([0.0, 1.0, 2.0, 0.0, 1.0, 2.0], 1.0, 6),  # a clock that began anew goes on
+        ([0.0, 0.1, 0.2, 3600.2], 10.0, 603),  # a long gap is not an hour of stills
+        ([0.0, 0.001], 10.0, 1),
     ],
 )
 def test_video_keeps_the_pace(tmp_path: Path, times: list[float], fps: float, pictures: int) -> None:
-    with VideoSink(tmp_path / "out.avi", fps) as sink:
+    assert len(recorded(tmp_path / "out.avi", times, fps)) == pictures
+
+
+def recorded(path: Path, times: list[float], fps: float | None) -> list[SourceFrame]:
+    """What is read back of a video of frames with these times."""
+    still = frame(0)
+    with VideoSink(path, fps) as sink:
         for index, time in enumerate(times):
-            still = frame(index)
             sink.write(StillFrame(index, time, still.image, still.poses))
-    assert len(list(open_source(tmp_path / "out.avi"))) == pictures
+    with open_source(path) as source:
+        return list(source)
+
+
+def steps(*intervals: tuple[int, float]) -> list[float]:
+    """Times of frames that come at (count, seconds) intervals; the end of the last one stands behind them."""
+    return [0.0, *np.cumsum([seconds for count, seconds in intervals for _ in range(count)]).tolist()]
+
+
+@pytest.mark.parametrize("fps", [None, 10.0, 14.516129, 30.0])
+@pytest.mark.parametrize(
+    "times",
+    [
+        steps((60, 1 / 60)),
+        steps((50, 1 / 25)),
+        steps((10, 0.1), (90, 1 / 30)),
+        steps((90, 1 / 30), (10, 0.1)),
+        steps((240, 1 / 240)),
+        steps((4, 2.5)),
+        steps((1, 0.04), (1, 7.0), (20, 0.04)),
+        np.add(steps((90, 1 / 30)), [*np.random.default_rng(0).uniform(-0.01, 0.01, 90), 0]).tolist(),
+    ],
+    ids=["60 fps", "25 fps", "slow then fast", "fast then slow", "240 fps", "slides", "gap", "jitter"],
+)
+def test_recorded_time_is_source_time_to_half_a_picture(tmp_path: Path, times: list[float], fps: float | None) -> None:
+    pictures = recorded(tmp_path / "out.avi", times[:-1], fps)
+    rate = 1 / (pictures[1].time - pictures[0].time)
+    assert abs(len(pictures) / rate - (times[-1] - times[0])) <= 0.5 / rate + 0.011
+    assert fps is None or rate == pytest.approx(fps, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("times", "fps"),
+    [
+        (steps((60, 1 / 60)), 60),
+        (steps((60, 1001 / 60000)), 60),
+        (steps((30, 0.04)), 25),
+        (steps((30, 0.2)), 25),  # each picture five times
+        (steps((30, 1 / 14.5)), 29),
+        (steps((300, 1 / 1000)), 120),  # no player shows more
+        (steps((2, 0.02)), 50),  # over before the rate was asked for
+        ([0.0, 1.0], 30),
+    ],
+)
+def test_a_rate_that_is_unknown_is_that_of_the_first_frames(tmp_path: Path, times: list[float], fps: float) -> None:
+    recorded(tmp_path / "out.avi", times[:-1], None)
+    with open_source(tmp_path / "out.avi") as source:
+        assert source.fps == pytest.approx(fps, rel=1e-3)
 
 
 def test_video_takes_frames_of_changing_size(tmp_path: Path) -> None:

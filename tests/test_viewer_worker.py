@@ -15,14 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blob_people import BlobDetector, picture
 
 from transpose_sdk.apps.viewer.events import FrameView
 from transpose_sdk.apps.viewer.following import Following
+from transpose_sdk.apps.viewer.glow import heatmap_area
 from transpose_sdk.apps.viewer.settings import MODES, Look, Network, Streaming
 from transpose_sdk.apps.viewer.worker import ViewerWorker
 from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.crops import apply_affine
+from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import SourceError
+from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import SourceFrame
+from transpose_sdk.stream import PoseStream
 
 WAIT = 60.0  # seconds; a busy machine compiles slowly
 
@@ -194,6 +200,22 @@ def test_a_bundle_without_attention_says_so_and_still_poses(
     assert view.problem is not None and "gives no attention" in view.problem
     worker.use_look(Look("heatmap"))
     assert next_view(worker, lambda view: view.person is not None and view.problem is None)
+
+
+def test_a_heatmap_glows_where_its_own_crop_was_cut() -> None:
+    """A stream cuts its crops on whole pixels of the frame, the heatmap's crop is cut where the box is."""
+    with PoseEstimator("tp_m16_192x144", "CPU", "fp16", BlobDetector(), attention=True) as estimator:
+        pictures = [picture([(20 + 1.3 * index, 40, 70, 160)]) for index in range(6)]
+        with PoseStream(pictures, estimator, smooth=False) as stream:
+            frames = [frame for frame in stream if len(frame.poses)]
+        assert len(frames) > 2
+        for frame in frames:
+            truth = estimator(frame.image, boxes=frame.poses.boxes).keypoints[0]
+            for keypoint in range(0, 17, 4):
+                area = heatmap_area(estimator, frame, 0, keypoint)
+                peak = decode_dark(area.grid[None, None].astype(np.float32))[0][0]
+                # Along y the published decoding is no affine map of the crop.
+                assert apply_affine(peak, area.transform)[0, 0] == pytest.approx(truth[keypoint, 0], abs=0.01)
 
 
 class VanishingCamera:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import shutil
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,24 +16,36 @@ from numpy.typing import NDArray
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.media.files import FileSink, PosedFrame, sink_errors, write_whole
-from transpose_sdk.media.frames import DEFAULT_FPS
+from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock
 from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.sources import IMAGE_SUFFIXES
+
+logger = logging.getLogger(__name__)
 
 # The codecs that every OpenCV build can write, for each container.
 VIDEO_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 # cv2.VideoWriter says nothing when the disk is full. Stopping with this much left keeps room for the index at the end
 # of an mp4, without which nothing of it can be played.
 RESERVED_BYTES = 16 << 20
-# A gap in the times is shown as a still picture, of at most this many seconds.
-LONGEST_STILL = 5.0
+# A gap in the times is shown as a still picture, of at most this many seconds: twice as long as a lost camera is waited
+# for, while a clock that was set anew must not fill the disk.
+LONGEST_STILL = 60.0
+RATE_FRAMES = 8  # whose times decide a rate that is not known; they wait in memory until then
+# Frames a second that a video gets at least: slower material repeats each picture equally often. And at most.
+SMOOTH_FPS, HIGHEST_FPS = 24.0, 120.0
 
 
 class VideoSink(FileSink):
-    """An annotated video of constant frame rate that keeps the pace of the frames' own times.
+    """An annotated video of constant frame rate that lasts as long as the frames' own times, to half a picture.
 
-    A frame is repeated where the next one comes late (a camera that slows down, dropped frames). A frame of another
-    size than the first is fitted into the first one's size. One pixel is cut off odd widths and heights.
+    A frame is shown until the next one's time: repeated where that comes late (a camera that slows down, dropped
+    frames, a variable rate), left out where that comes before the next picture is due. So the newest frame is written
+    with the next one, or on closing. A frame of another size than the first is fitted into the first one's size. One
+    pixel is cut off odd widths and heights.
+
+    Attributes:
+        path: The file.
+        fps: Pictures a second; None until the first frames have told it.
     """
 
     def __init__(self, path: str | Path, fps: float | None = None, annotator: PoseAnnotator | None = None) -> None:
@@ -39,7 +54,8 @@ class VideoSink(FileSink):
         Args:
             path: .mp4, .m4v, .mov, .mkv or .avi; a missing folder is created. Of these .mkv and .avi can be played
                 even after the process was killed.
-            fps: Frames per second; 30 if unknown.
+            fps: Frames per second. If unknown, the times of the first frames decide: their rate, or the smallest
+                multiple of it that moves smoothly.
             annotator: How to draw the poses.
 
         Raises:
@@ -52,13 +68,13 @@ class VideoSink(FileSink):
             )
         if fps is not None and not fps > 0:
             raise InputError(f"fps={fps!r}: give frames per second as a number above 0")
-        self.fps = fps or DEFAULT_FPS
+        self.fps = fps
         self._annotator = annotator or PoseAnnotator()
-        self._writer: cv2.VideoWriter | None = None
+        self._clock = FrameClock(1 / (fps or DEFAULT_FPS))
         self._size = (0, 0)
-        self._first_time = 0.0
-        self._written = 0
-        self._last: NDArray[np.uint8] | None = None
+        self._waiting: list[tuple[float, NDArray[np.uint8]]] = []  # times and pictures that are not written yet
+        self._intervals: deque[float] = deque(maxlen=RATE_FRAMES)  # between the last frames, in s
+        self._video: _PacedVideo | None = None
         self._closed = False
         with sink_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,54 +89,92 @@ class VideoSink(FileSink):
         if self._closed:
             raise SinkError(f"{self.path} is closed: write inside the with block")
         picture = self._annotator.annotate(frame.image, frame.poses)
-        if self._writer is None:
-            self._size = picture.shape[1], picture.shape[0]
-            self._writer = self._open()
-            self._first_time = frame.time
-        picture = fit(picture, self._size)
+        self._size = self._size if self._waiting else (picture.shape[1], picture.shape[0])
         with sink_errors(self.path):
             free = shutil.disk_usage(self.path.parent).free
         if free < RESERVED_BYTES:
             raise SinkError(f"cannot write {self.path}: the disk is full ({free >> 20} MiB left); free some space")
-        due = round((frame.time - self._first_time) * self.fps)
-        still = self._last if self._last is not None else picture
-        for _ in range(min(due - self._written, round(LONGEST_STILL * self.fps))):
-            self._writer.write(still)
-        self._writer.write(picture)
-        self._written = max(due, self._written) + 1
-        self._last = picture
+        self._waiting.append((self._clock.tick(frame.time), fit(picture, self._size)))
+        if self.fps is not None or len(self._waiting) >= RATE_FRAMES:
+            self._write_waiting()
 
-    def _open(self) -> cv2.VideoWriter:
-        code = VIDEO_CODECS[self.path.suffix.lower()]
-        with quiet_opencv():
-            writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*code), self.fps, self._size)
-        if not writer.isOpened():
-            raise SinkError(
-                f"OpenCV cannot write {code} video of {self._size[0]}x{self._size[1]} px to {self.path}: expected a "
-                "build with FFmpeg; try a name that ends in .avi, or install opencv-python-headless from PyPI"
-            )
-        return writer
+    def _write_waiting(self) -> _PacedVideo:
+        """Write all pictures whose end is known, which are all but the last."""
+        times = [time for time, _ in self._waiting]
+        if self.fps is None:
+            self.fps = _smooth_rate(times)
+        if self._video is None:
+            self._video = _PacedVideo(self.path, self.fps, self._size, times[0])
+        for (start, picture), end in zip(self._waiting, times[1:], strict=False):
+            if end - start > LONGEST_STILL:
+                logger.warning("%s shows %.0f s without a frame as %.0f s", self.path, end - start, LONGEST_STILL)
+                self._video.skip(end - start - LONGEST_STILL)
+            self._video.show(picture, end)
+            self._intervals.append(min(end - start, LONGEST_STILL))
+        del self._waiting[:-1]
+        return self._video
 
     def close(self) -> None:
         """Finish the video; where no frame came, leave no file.
 
         Raises:
-            SinkError: The finished file cannot be played (a full disk: OpenCV does not report failed writes).
+            SinkError: The finished file cannot be played (a full disk: OpenCV does not report failed writes), or there
+                is no codec and the video was too short to tell before.
         """
         if self._closed:
             return
         self._closed = True
-        if self._writer is None:
+        if not self._waiting:
             with sink_errors(self.path):
                 self.path.unlink(missing_ok=True)
             return
-        self._writer.release()
+        video = self._write_waiting()
+        ((start, picture),) = self._waiting
+        # How long the last frame lasts is told by nobody: as long as the ones before it.
+        lasts = min(self._intervals[-1], float(np.median(self._intervals))) if self._intervals else 1 / video.fps
+        video.show(picture, start + lasts)
+        video.release(picture)
         with quiet_opencv():
             check = cv2.VideoCapture(str(self.path))
             playable = check.isOpened() and check.grab()
             check.release()
         if not playable:
             raise SinkError(f"{self.path} is damaged: expected a playable video; check the free space of its disk")
+
+
+class _PacedVideo:
+    """A video of constant rate, whose pictures last until given times."""
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int], start: float) -> None:
+        """Open the file. Raises SinkError where OpenCV has no codec for it."""
+        self.fps = fps
+        self._start = start
+        self._written = 0
+        code = VIDEO_CODECS[path.suffix.lower()]
+        with quiet_opencv():
+            self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, size)
+        if not self._writer.isOpened():
+            path.unlink(missing_ok=True)
+            raise SinkError(
+                f"OpenCV cannot write {code} video of {size[0]}x{size[1]} px to {path}: expected a build with FFmpeg; "
+                "try a name that ends in .avi, or install opencv-python-headless from PyPI"
+            )
+
+    def show(self, picture: NDArray[np.uint8], end: float) -> None:
+        """Write a picture as often as it takes to last until a time in s, which may be not at all."""
+        for _ in range(math.floor((end - self._start) * self.fps + 0.5) - self._written):
+            self._writer.write(picture)
+            self._written += 1
+
+    def skip(self, seconds: float) -> None:
+        """Leave out so much of the time that comes next."""
+        self._start += seconds
+
+    def release(self, picture: NDArray[np.uint8]) -> None:
+        """Finish the file; where all frames were over before the first picture was due, it holds this one."""
+        if not self._written:
+            self._writer.write(picture)
+        self._writer.release()
 
 
 class ImageSink(FileSink):
@@ -170,6 +224,16 @@ class ImageSink(FileSink):
             raise SinkError(f"OpenCV cannot encode {path.suffix} images for {path}: use .png or .jpg")
         write_whole(path, data.tobytes())
         self._written += 1
+
+
+def _smooth_rate(times: list[float]) -> float:
+    """Pictures a second for frames with these times: their usual rate, or its smallest multiple from SMOOTH_FPS on."""
+    intervals = np.diff(times)
+    rate = 1 / float(np.median(intervals)) if len(intervals) else DEFAULT_FPS
+    rate *= math.ceil(SMOOTH_FPS / rate - 0.02)
+    if abs(rate - round(rate)) < 0.02 * rate:  # what a camera's clock takes for 29.7 is 30
+        rate = round(rate)
+    return min(rate, HIGHEST_FPS)
 
 
 def fit(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
