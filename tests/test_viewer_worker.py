@@ -13,13 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from blob_people import BlobDetector, picture
+from blob_people import BlobDetector, picture, write_blob_bundle
 
 from transpose_sdk.apps.viewer.events import FrameView
 from transpose_sdk.apps.viewer.following import Following
 from transpose_sdk.apps.viewer.glow import heatmap_area
+from transpose_sdk.apps.viewer.recording import Recording
 from transpose_sdk.apps.viewer.settings import MODES, Look, Network, Streaming
 from transpose_sdk.apps.viewer.worker import ViewerWorker
 from transpose_sdk.bundles.bundle import open_bundle
@@ -28,7 +30,8 @@ from transpose_sdk.decoding import decode_dark
 from transpose_sdk.errors import SourceError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import SourceFrame
-from transpose_sdk.stream import PoseStream
+from transpose_sdk.media.sources import open_source
+from transpose_sdk.stream import Frame, Latency, PoseStream
 
 WAIT = 60.0  # seconds; a busy machine compiles slowly
 
@@ -200,6 +203,86 @@ def test_a_bundle_without_attention_says_so_and_still_poses(
     assert view.problem is not None and "gives no attention" in view.problem
     worker.use_look(Look("heatmap"))
     assert next_view(worker, lambda view: view.person is not None and view.problem is None)
+
+
+@pytest.fixture(scope="module")
+def blob_network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return Network(str(write_blob_bundle(tmp_path_factory.mktemp("bundles") / "blobs.tpose")), "CPU", "fp16", "frame")
+
+
+@pytest.fixture(scope="module")
+def blob_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One person who walks for 20 s."""
+    path = tmp_path_factory.mktemp("clips") / "walk.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15.0, (320, 240))
+    for index in range(300):
+        writer.write(picture([(20 + index / 2, 40, 70, 160)]))
+    writer.release()
+    return path
+
+
+def test_a_recording_that_fails_says_so_and_holds_nobody(blob_network: Network, tmp_path: Path) -> None:
+    ended: list[tuple[Path, Exception | None]] = []
+    path = tmp_path / "out.mp4"
+    with PoseEstimator(blob_network.model, "CPU", "fp16", "frame") as estimator:
+        recording = Recording(path, 30.0, {}, estimator, 0, lambda *told: ended.append(told))
+        image = picture([(40, 40, 70, 160)])
+        poses = estimator(image)
+        frame = Frame(0, 0.0, image, poses, np.zeros(poses.scores.shape, bool), None, Latency(), 0)
+        started = time.monotonic()
+        for index in range(30):  # more than wait for the encoder
+            # A joint that another network's skeleton had: no error of ours, but NumPy's.
+            recording.add(replace(frame, index=index, time=index / 30), Following(99), Look("off"))
+        assert time.monotonic() - started < 10
+        assert recording.join(10)
+    assert [told[0] for told in ended] == [path]
+    assert isinstance(ended[0][1], IndexError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_asked_for_while_the_network_changes_is_of_the_new_one(
+    worker: ViewerWorker, blob_network: Network, blob_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: Any = worker._listener
+    worker.use_network(blob_network)
+    worker.open(str(blob_clip))
+    next_view(worker)
+    path, use = tmp_path / "out.mp4", worker._player.use
+
+    def use_later(**changes: Any) -> None:
+        if "estimator" in changes:
+            worker.record(path)
+            time.sleep(0.5)
+        use(**changes)
+
+    monkeypatch.setattr(worker._player, "use", use_later)
+    worker.use_network(blob_network)
+    wait_for(lambda: events.last("network_loaded") and events.last("recording_changed") == path, what="the recording")
+    for _ in range(5):
+        next_view(worker)
+    worker.stop_recording()
+    wait_for(lambda: events.last("saved") == path or events.last("failed"))
+    assert events.last("failed") is None
+    frames = json.loads(path.with_suffix(".json").read_text())["frames"]
+    assert frames and frames[0]["people"]
+    assert len(list(open_source(path))) >= len(frames) - 1
+
+
+def test_a_recording_without_a_picture_leaves_no_files(
+    worker: ViewerWorker, blob_network: Network, blob_clip: Path, tmp_path: Path
+) -> None:
+    events: Any = worker._listener
+    worker.use_network(blob_network)
+    worker.open(str(blob_clip))
+    next_view(worker)
+    worker.pause()
+    time.sleep(0.5)
+    worker.record(tmp_path / "out.mp4")
+    wait_for(lambda: events.last("recording_changed"))
+    worker.stop_recording()
+    assert "nothing was recorded" in wait_for(lambda: events.last("failed"))
+    assert events.last("saved") is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_heatmap_glows_where_its_own_crop_was_cut() -> None:

@@ -60,6 +60,11 @@ class Player:
         """What poses."""
         return self._estimator
 
+    @property
+    def run(self) -> int:
+        """Number of the stream that is wanted: frames of an earlier one are not of this playback and estimator."""
+        return self._run
+
     def use(
         self,
         playback: Playback | None = None,
@@ -153,6 +158,8 @@ class Player:
         self._began()
         with stream.source, stream:
             for frame in stream:
+                if self._run != run:
+                    return  # finished before the change, and taken after it: it belongs to what was before
                 self._held = frame
                 self._shown(Shown(frame, estimator, run))
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import cv2
 
-from transpose_sdk.cli.run import source_record
-from transpose_sdk.errors import InputError, TransposeError
+from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.files import sink_errors
-from transpose_sdk.media.frames import Source
+from transpose_sdk.media.frames import Source, source_record
 from transpose_sdk.media.sources import SourceSpec, open_source
 
 from .events import FrameView, Listener, SourceInfo
@@ -43,6 +42,7 @@ class ViewerWorker:
         self._loader = Loader("viewer-loader", self._report)
         self._compiler = Loader("viewer-compiler", self._report)
         self._lock = threading.Lock()
+        self._changing = threading.Lock()  # what is recorded stays the same while a recording begins
         self._spec: SourceSpec | None = None
         self._info: SourceInfo | None = None
         self._loop = False
@@ -181,15 +181,16 @@ class ViewerWorker:
             paused = again and before is not None and (before.paused or before.exhausted)
         if paused:
             playback.step()  # shows the frame and holds it
-        self.stop_recording()
-        self._spec = spec
-        if not again:
-            self._info = _describe(spec, source)
-            self._painter.restart_meter(forget=True)
-            self._painter.follow(None if (f := self._painter.following) is None else Following(f.keypoint))
-            self._listener.source_opened(self._info)
-        self._last_frame = time.monotonic()
-        self._player.use(playback=playback)
+        with self._changing:
+            self._finish_recording()
+            self._spec = spec
+            if not again:
+                self._info = _describe(spec, source)
+                self._painter.restart_meter(forget=True)
+                self._painter.follow(None if (f := self._painter.following) is None else Following(f.keypoint))
+                self._listener.source_opened(self._info)
+            self._last_frame = time.monotonic()
+            self._player.use(playback=playback)
 
     def _load(self, network: Network) -> None:
         self._listener.busy(f"Loading {Path(network.model).stem}…")
@@ -199,22 +200,38 @@ class ViewerWorker:
             )
         finally:
             self._listener.busy("")
-        self.stop_recording()
-        self._player.use(estimator=estimator)
+        with self._changing:
+            self._finish_recording()
+            self._player.use(estimator=estimator)
         facts = {"has_attention": estimator.backend.has_attention, "precisions": sorted(estimator.bundle.graphs)}
         self._listener.network_loaded(network, {**estimator.describe(), **facts})
 
     def _record(self, path: Path) -> None:
-        playback, estimator = self._player.playback, self._player.estimator
-        if playback is None or estimator is None or playback.exhausted:
-            raise InputError("there is nothing to record: open a clip or a camera and let it play")
+        with self._changing:
+            playback, estimator = self._player.playback, self._player.estimator
+            if playback is None or estimator is None or playback.exhausted:
+                raise InputError("there is nothing to record: open a clip or a camera and let it play")
+            if not self._finish_recording():
+                raise InputError(f"the recording before is still being written: wait for it, then record {path.name}")
+            source = playback.source
+            record, run = source_record(source), self._player.run
+            recording = Recording(path, source.fps, record, estimator, run, self._recording_ended)
+            with self._lock:
+                self._recording = recording
+                closed = self._closed
+        if closed:
+            recording.stop()
+        else:
+            self._listener.recording_changed(path)
+
+    def _finish_recording(self) -> bool:
+        """Finish the files before what they show changes, and while its network is open; whether they are finished."""
         with self._lock:
-            if self._closed:
-                return
-            if self._recording is None:
-                record = source_record(playback.source)
-                self._recording = Recording(path, playback.source.fps, record, estimator, self._recording_ended)
-        self._listener.recording_changed(path)
+            recording = self._recording
+        if recording is None:
+            return True
+        recording.stop()
+        return recording.join(JOIN_SECONDS)
 
     def _screenshot(self, path: Path) -> None:
         shown, look = self._painter.shown, self._painter.look
@@ -234,7 +251,7 @@ class ViewerWorker:
         self._painter.show(shown)
         with self._lock:
             recording = self._recording
-        if recording is not None and recording.estimator is shown.estimator:
+        if recording is not None and shown.run >= recording.run:
             recording.add(shown.frame, self._painter.following, self._painter.look)
 
     def _stream_began(self) -> None:
@@ -254,7 +271,7 @@ class ViewerWorker:
             return
         self._listener.state_changed("ended")
 
-    def _recording_ended(self, path: Path, error: TransposeError | None) -> None:
+    def _recording_ended(self, path: Path, error: Exception | None) -> None:
         with self._lock:
             self._recording = None
         self._listener.recording_changed(None)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
@@ -104,6 +104,7 @@ def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -
     """The sinks asked for, each as a function that opens it."""
     from transpose_sdk.drawing.annotator import PoseAnnotator
     from transpose_sdk.media import sinks
+    from transpose_sdk.media.frames import source_record
 
     boxes = not args.no_boxes
     annotator = PoseAnnotator(boxes, boxes, args.min_score, attention=_overlay(args, estimator))
@@ -180,19 +181,6 @@ def _keep_inputs(args: argparse.Namespace, source: Source) -> None:
             outputs |= {(Path(value) / name).resolve() for name in _image_names(source) or ()}
         if inputs & outputs:
             raise InputError(f"--{option} {value} would overwrite the source {args.source}: give another name")
-
-
-def source_record(source: Source) -> dict[str, Any]:
-    """The "source" of the JSON document."""
-    width, height = source.size or (None, None)
-    return {
-        "name": source.name,
-        "kind": source.kind,
-        "fps": source.fps,
-        "frame_count": source.frame_count,
-        "width": width,
-        "height": height,
-    }
 
 
 def _summary(frames: int, people: int, dropped: int, seconds: float, written: list[str]) -> str:

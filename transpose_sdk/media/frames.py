@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,19 @@ class Source(Protocol):
     ) -> None: ...
 
     def close(self) -> None: ...
+
+
+def source_record(source: Source) -> dict[str, Any]:
+    """The "source" of the JSON document."""
+    width, height = source.size or (None, None)
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "fps": source.fps,
+        "frame_count": source.frame_count,
+        "width": width,
+        "height": height,
+    }
 
 
 @contextmanager
