@@ -68,6 +68,27 @@ def test_a_failed_write_leaves_the_old_bundle(folder: Path, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "small.tpose"]
 
 
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_failed_replacement_leaves_the_old_bundle(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Whichever of the two renames fails: the old bundle away, the new one to its place."""
+    rename, calls = Path.rename, 0
+
+    def fail(self: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise PermissionError(f"{self} is in use")  # as Windows says of a file that is open
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(PermissionError):
+        write_bundle(folder, {**DESCRIPTION, "name": "second"}, tmp_path / "files")
+    assert open_bundle(folder, "pose").name == "small"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "small.tpose"]
+
+
 def test_imported_bundles_are_found_by_name(folder: Path, user_folder: Path) -> None:
     (user_folder / "models").mkdir(parents=True)
     folder.rename(user_folder / "models" / "mine.tpose")

@@ -294,6 +294,17 @@ def test_train_export_and_open(data: DetectorConfig, tmp_path: Path) -> None:
         export(tmp_path / "other.pt", tmp_path / "x.tpose", Path(data.annotations), tmp_path)
 
 
+def test_other_options_are_refused_unless_the_user_says_so(data: DetectorConfig, tmp_path: Path) -> None:
+    train(data)
+    written = (tmp_path / "run" / "config.json").read_text()
+    other = replace(data, learning_rate=0.9, threads=data.threads + 1)
+    with pytest.raises(CheckpointError, match=r"settings: learning_rate was .* and is 0\.9\. .*--changed"):
+        train(other)
+    assert (tmp_path / "run" / "config.json").read_text() == written
+    train(other, changed=True)
+    assert DetectorConfig.load(tmp_path / "run" / "config.json") == other
+
+
 def test_a_share_of_the_earlier_weights_is_kept(data: DetectorConfig, tmp_path: Path) -> None:
     before = DetectorNetwork().state_dict()
     save_file(before, tmp_path / "before.safetensors")
@@ -327,7 +338,12 @@ def test_options_on_the_command_line(
 ) -> None:
     arguments = ["train", "--annotations", data.annotations, "--images", data.images, "--set"]
     run: list[DetectorConfig] = []
-    monkeypatch.setattr(loop, "train", run.append)
+
+    def train_nothing(config: DetectorConfig, *, changed: bool) -> None:
+        assert not changed
+        run.append(config)
+
+    monkeypatch.setattr(loop, "train", train_nothing)
     for value, status in (("zoom=[0.8,1.3]", 0), ("canvases=[[1.0,64,96]]", 0), ("zoom=wide", 1), ("speed=9", 1)):
         monkeypatch.setattr("sys.argv", ["detector", *arguments, value])
         assert command() == status

@@ -287,7 +287,7 @@ def test_both_learning_rates_fall_and_are_resumed(data: Path, trained_on_coco: P
     assert rate == pytest.approx(5.5e-6)
     assert [group["lr"] for group in groups] == pytest.approx([rate, 10 * rate])
     longer = transfer_recipe(batch_size=2, epochs=3)
-    train(longer, data, tmp_path, workers=0)  # what is resumed needs no checkpoint to start from
+    train(longer, data, tmp_path, workers=0, changed=True)  # what is resumed needs no checkpoint to start from
     resumed = load_state(tmp_path / "last.pt")
     assert resumed["progress"]["epoch"] == 3
     rate = learning_rate(longer, 2, 0, steps=2)

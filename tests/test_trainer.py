@@ -390,8 +390,27 @@ def test_state_of_another_network_is_refused(data: Path, whole_run: Path) -> Non
     before = (whole_run / "recipe.json").read_text()
     other = Recipe.from_dict({**LONG, "variant": {**TINY["variant"], "d_model": 64}})
     with pytest.raises(CheckpointError, match=r"last\.pt belongs to another recipe .*into another folder"):
-        train(other, data, whole_run, workers=0)
+        train(other, data, whole_run, workers=0, changed=True)
     assert (whole_run / "recipe.json").read_text() == before
+
+
+def test_another_recipe_is_refused_unless_the_user_says_so(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(Recipe.from_dict(TINY | {"epochs": 1}), data, tmp_path, workers=0)
+    state, written = (tmp_path / "last.pt").read_bytes(), (tmp_path / "recipe.json").read_text()
+    other = Recipe.from_dict({**TINY, "epochs": 1, "lr": 0.9, "color": 0.25, "about": "a bad idea"})
+    with pytest.raises(CheckpointError, match=r"color was 0\.0 and is 0\.25; lr was .* and is 0\.9.*--changed"):
+        train(other, data, tmp_path, workers=0)
+    assert (tmp_path / "last.pt").read_bytes() == state
+    assert (tmp_path / "recipe.json").read_text() == written
+    values = json.loads(written)
+    del values["color"]  # as an older version, which did not have it, would have written
+    (tmp_path / "recipe.json").write_text(json.dumps(values))
+    train(Recipe.from_dict({**TINY, "epochs": 1, "about": "other words"}), data, tmp_path, workers=0)
+    train(other, data, tmp_path, workers=0, changed=True)
+    assert "lr was" in caplog.text and "and is 0.9" in caplog.text
+    assert json.loads((tmp_path / "recipe.json").read_text())["lr"] == 0.9
 
 
 def test_damaged_state_is_refused(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def train(
     workers: int = 1,
     cache: Path | None = None,
     save_seconds: float = 180.0,
+    changed: bool = False,
     tensorboard: bool = False,
 ) -> float:
     """Train to the end of the recipe; resumes a run that the folder holds.
@@ -113,6 +114,7 @@ def train(
         workers: Processes that cut batches, for each process of the run.
         cache: Where decoded images are kept; by default `data / "cache"`.
         save_seconds: Time between two writes of last.pt within an epoch.
+        changed: Whether a run that is resumed may go on with another recipe than it began with.
         tensorboard: Whether to write logs for TensorBoard too.
 
     Returns:
@@ -120,7 +122,7 @@ def train(
 
     Raises:
         BackendError: There are more processes than GPUs.
-        CheckpointError: `init` or the state in `folder` does not fit the network.
+        CheckpointError: `init` or the state in `folder` does not fit the network, or the recipe is not that of the run.
         DataError: The data cannot be trained or evaluated on.
         TrainingError: The loss is not finite, or the memory does not suffice.
     """
@@ -130,7 +132,9 @@ def train(
         with processes.in_turn():
             persons, images = load_training_set(recipe, data, skeleton, cache)
         keypoints = len(skeleton)
-        run = start_run(recipe, folder, init, place, keypoints, processes=processes, tensorboard=tensorboard)
+        run = start_run(
+            recipe, folder, init, place, keypoints, processes=processes, changed=changed, tensorboard=tensorboard
+        )
         logger.info("%d persons, %d epochs", len(persons), recipe.epochs)
         while run.epoch < recipe.epochs:
             steps = len(EpochBatches(persons, images, skeleton, recipe, run.epoch))

@@ -15,12 +15,13 @@ from torch import nn
 from transpose_sdk.errors import CheckpointError, DataError, first_line
 from transpose_sdk.models import TransPose, create_model
 from transpose_sdk.models.preprocessing import Preprocessing
+from transpose_sdk.whole_file import whole_file
 
 from .initialisation import initialise, parameter_groups
 from .logs import Log
 from .processes import ALONE, Processes, share_statistics
 from .recipe import Recipe
-from .state import AveragedWeights, load_state, moved, save_state
+from .state import AveragedWeights, check_settings, load_state, moved, save_state
 from .teacher import Teacher
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ def start_run(
     keypoints: int = 17,
     *,
     processes: Processes = ALONE,
+    changed: bool = False,
     tensorboard: bool = False,
 ) -> Run:
     """Build the network and its optimizer, and resume if the folder holds a state.
@@ -137,29 +139,23 @@ def start_run(
         device: Where to train.
         keypoints: Heatmaps of the network.
         processes: Who takes part.
+        changed: Whether a run that is resumed may go on with another recipe than it began with.
         tensorboard: Whether to write logs for TensorBoard too.
 
     Raises:
         BundleError: The teacher is a bundle that is missing or damaged.
-        CheckpointError: The folder holds a run of another network, or `init` does not fit.
+        CheckpointError: The folder holds a run of another recipe or network, or `init` does not fit.
         DataError: `frozen` names no part of the network, `new_final` has no `init`, or the teacher knows other joints.
         MissingDependencyError: TensorBoard is wanted and not installed.
     """
     if processes.first:
         folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    model = create_model(recipe.model, **{"keypoints": keypoints, "input_size": recipe.input_size, **recipe.variant})
-    if init:
-        initialise(model, init, recipe.new_final)
-    elif recipe.new_final and processes.first and not (folder / "last.pt").exists():
+        if (folder / "last.pt").exists():
+            defaults = Recipe(recipe.model).to_dict()
+            check_settings(folder / "recipe.json", recipe.to_dict(), changed, free=("about",), defaults=defaults)
+    model = _network(recipe, init, keypoints)
+    if init is None and recipe.new_final and processes.first and not (folder / "last.pt").exists():
         raise DataError("new_final keeps all but the final layer of a trained network: give its checkpoint by --init")
-    names = [name for name, _ in model.named_parameters()]
-    for prefix in recipe.frozen:
-        if not any(name.startswith(prefix) for name in names):
-            raise DataError(f"frozen: no part of {recipe.model} is called {prefix!r}; its first is {names[0]!r}")
-    for name, parameter in model.named_parameters():
-        if name.startswith(recipe.frozen):
-            parameter.requires_grad_(False)
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # every step has the same shapes: the fastest kernels are looked for once
@@ -189,8 +185,25 @@ def start_run(
     if recipe.compile:
         run.network = torch.compile(run.network)  # type: ignore[assignment]
     if processes.first:
-        (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
+        with whole_file(folder / "recipe.json") as unfinished:
+            unfinished.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
     return run
+
+
+def _network(recipe: Recipe, init: Path | None, keypoints: int) -> TransPose:
+    """The network with the weights it starts from, its frozen parts frozen."""
+    torch.manual_seed(recipe.seed)
+    model = create_model(recipe.model, **{"keypoints": keypoints, "input_size": recipe.input_size, **recipe.variant})
+    if init:
+        initialise(model, init, recipe.new_final)
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in recipe.frozen:
+        if not any(name.startswith(prefix) for name in names):
+            raise DataError(f"frozen: no part of {recipe.model} is called {prefix!r}; its first is {names[0]!r}")
+    for name, parameter in model.named_parameters():
+        if name.startswith(recipe.frozen):
+            parameter.requires_grad_(False)
+    return model
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class ImageFolder:
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 shapes = list(pool.map(lambda path: decode_image(path).shape[:2], self._paths))
             _check_any(shapes, folder)
-            index.write_text(json.dumps(shapes))
+            _write_sizes(index, shapes)
         self.sizes = _read_sizes(index)
         self.readable = _readable(self.sizes, file_names)
 
@@ -132,6 +132,11 @@ class ImageFolder:
 def _index_file(folder: Path, file_names: Sequence[str], cache_folder: Path) -> Path:
     digest = hashlib.sha256("\n".join([str(folder.resolve()), *file_names]).encode()).hexdigest()[:16]
     return cache_folder / f"images-{digest}.json"
+
+
+def _write_sizes(index: Path, shapes: Sequence[tuple[int, ...]]) -> None:
+    with whole_file(index) as unfinished:
+        unfinished.write_text(json.dumps(shapes))
 
 
 def _read_sizes(index: Path) -> NDArray[np.int64]:
@@ -174,7 +179,7 @@ def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Pa
                     raise _NoRoomError(f"decoded images would take {needed / 1e9:.0f} GB more in {pixels.parent}")
         _check_any(shapes, folder)
         index.unlink(missing_ok=True)
-    index.write_text(json.dumps(shapes))  # last: an index is there only if the pixels are
+    _write_sizes(index, shapes)  # last: an index is there only if the pixels are
 
 
 def decode_image(path: Path) -> NDArray[np.uint8]:

@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, help="torch threads on the CPU")
     train.add_argument("--workers", type=int, help="threads that make batches; a GPU wants one a core")
     train.add_argument("--seed", type=int)
+    train.add_argument("--changed", action="store_true", help="resume a run with other options than it began with")
     train.add_argument(
         "--set",
         action="append",
@@ -68,7 +69,9 @@ def _train(arguments: argparse.Namespace) -> None:
     from .loop import train
 
     options = asdict(DetectorConfig.load(arguments.config)) if arguments.config else {}
-    flags = {name: value for name, value in vars(arguments).items() if name not in {"command", "config", "set"}}
+    flags = {
+        name: value for name, value in vars(arguments).items() if name not in {"command", "config", "set", "changed"}
+    }
     options.update({name: value for name, value in flags.items() if value is not None})
     try:
         options.update({key: json.loads(value) for key, _, value in (item.partition("=") for item in arguments.set)})
@@ -77,7 +80,7 @@ def _train(arguments: argparse.Namespace) -> None:
     if "annotations" not in options or "images" not in options:
         raise TransposeError("give --annotations and --images, or a --config that has them.")
     options.setdefault("device", "cuda" if torch.cuda.is_available() else "cpu")
-    train(DetectorConfig.from_dict(options, "the command line"))
+    train(DetectorConfig.from_dict(options, "the command line"), changed=arguments.changed)
 
 
 def _export(arguments: argparse.Namespace) -> None:

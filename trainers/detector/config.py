@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transpose_sdk.errors import DataError
+from transpose_sdk.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class DetectorConfig:
 
     def dump(self, path: Path) -> None:
         """Write the options as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> DetectorConfig:

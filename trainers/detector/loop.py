@@ -33,6 +33,7 @@ from transpose_sdk.models.detector_network import DetectorNetwork
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
 
+from ..state import check_settings
 from .config import DetectorConfig
 from .data import TrainingSet, prefetch
 from .evaluation import LOWEST_SCORE, Find, evaluate, read_images
@@ -40,6 +41,8 @@ from .targets import Labels, detection_loss
 
 LOG = logging.getLogger(__name__)
 INPUT_SIZE = (320, 416)
+# Of the machine, not of what is learned: they may be others when a run goes on.
+FREE = ("output", "device", "threads", "workers", "checkpoint_minutes", "eval_minutes")
 _MOSAIC_UNTIL = 0.9
 
 
@@ -193,10 +196,15 @@ def train_step(run: DetectorRun, images: Tensor, labels: Labels) -> dict[str, fl
     return {"loss": loss.item(), **parts, "rate": rate}
 
 
-def train(config: DetectorConfig) -> None:
+def train(config: DetectorConfig, *, changed: bool = False) -> None:
     """Run or resume a whole training: checkpoints, JSON-lines log and evaluations in `config.output`.
 
+    Args:
+        config: Numbers of the run.
+        changed: Whether a run that is resumed may go on with other options than it began with.
+
     Raises:
+        CheckpointError: The folder holds a run that began with other options.
         DataError: The data is missing.
         TrainingError: There is no such device.
         FloatingPointError: The loss is not finite.
@@ -206,8 +214,11 @@ def train(config: DetectorConfig) -> None:
     torch.set_num_threads(config.threads)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
-    run = DetectorRun(config)
     checkpoint = output / "last.pt"
+    if checkpoint.exists():
+        defaults = asdict(DetectorConfig(config.annotations, config.images))
+        check_settings(output / "config.json", asdict(config), changed, free=FREE, defaults=defaults)
+    run = DetectorRun(config)
     if checkpoint.exists():
         run.resume(checkpoint)
         LOG.info("resuming at step %d (%.0f %%)", run.step, 100 * run.progress())

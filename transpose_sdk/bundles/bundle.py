@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -204,9 +205,22 @@ def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> N
             shutil.copyfile(files / attachment["path"], new / attachment["path"])
         content = {"schema": SCHEMA, **description, "graphs": graphs, **attachments}
         (new / "bundle.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(temporary) / "old")
+        _put(new, folder)
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Move a folder to where another one may be, which stays if that fails."""
+    if not folder.exists():
         new.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")  # not in a temporary folder: it must outlive a failure
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def file_digest(path: Path) -> str:

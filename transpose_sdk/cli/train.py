@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads of the network (default: all cores)")
     parser.add_argument("--cache", type=Path, help="folder for decoded images, 3 bytes a pixel (default: DATA/cache)")
     parser.add_argument(
+        "--changed", action="store_true", help="resume the run in OUT with another recipe than it began with"
+    )
+    parser.add_argument(
         "--tensorboard", action="store_true", help="write logs for TensorBoard too, into OUT/tensorboard"
     )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="replace a value of the recipe")
@@ -48,6 +51,6 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
     else:
-        options |= {"folder": args.out, "tensorboard": args.tensorboard}
+        options |= {"folder": args.out, "changed": args.changed, "tensorboard": args.tensorboard}
         trainers_module("loop").train_recipe(args.recipe, args.set, **options)
     return 0
