@@ -14,13 +14,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.dependency import attention_areas
-from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.media.image_file import read_annotated
 
 
 def main() -> None:
@@ -44,9 +43,7 @@ def main() -> None:
     ):
         joints = reference.skeleton.names
         for item in persons[: args.crops]:
-            image = cv2.imread(str(args.images / names[item["image_id"]]))
-            if image is None:
-                raise DataError(f"cannot read {args.images / names[item['image_id']]}: check the images' folder")
+            image = read_annotated(args.images / names[item["image_id"]])
             box = np.array([item["bbox"]], np.float32)
             wanted = reference(image, boxes=box)
             given = replace(estimator(image, boxes=box), keypoints=wanted.keypoints)

@@ -15,14 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk import signals
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL, Bundle
-from transpose_sdk.errors import DataError
 from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.media.image_file import read_annotated
 
 LEAST_LABELS = 5  # joints of a person; those with fewer are mostly cut off or tiny
 
@@ -49,9 +48,7 @@ def collect(
     """Features (n, F) in the order of `signals.FEATURES`, and whether each joint is hidden (n,)."""
     features, hidden = [], []
     for name, box, keypoints in labelled_persons(annotations, limit):
-        image = cv2.imread(str(images / name))
-        if image is None:
-            raise DataError(f"cannot read the image {images / name}: check the images' folder")
+        image = read_annotated(images / name)
         poses = estimator(image, boxes=np.array([box], np.float32))
         found = signals.joint_signals(poses)
         values = [poses.scores[0] if feature == "score" else getattr(found, feature)[0] for feature in signals.FEATURES]

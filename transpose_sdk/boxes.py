@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Float
 from transpose_sdk.poses import SCORE_FLOOR, Poses
-
-Float = NDArray[np.float32]
 
 # A person's box is larger than the extent of the keypoints by these shares of it: left and right, top, bottom. Medians
 # of 2865 people with 15 or more keypoints.

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Image
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.image_file import read_annotated
 from transpose_sdk.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
@@ -182,14 +183,9 @@ def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Pa
     _write_sizes(index, shapes)  # last: an index is there only if the pixels are
 
 
-def decode_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 BGR; (0, 0, 3) where it cannot be read.
-
-    Annotations are in px of the stored image, so a camera's note on how to turn it is ignored, as published.
-    """
+def decode_image(path: Path) -> Image:
+    """Read an image file as (H, W, 3) uint8 BGR, as stored; (0, 0, 3) where it cannot be read."""
     try:
-        data = np.fromfile(path, np.uint8)
-    except OSError:
-        data = np.zeros(0, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    return np.zeros((0, 0, 3), np.uint8) if image is None else np.asarray(image, np.uint8)
+        return read_annotated(path)
+    except DataError:
+        return np.zeros((0, 0, 3), np.uint8)

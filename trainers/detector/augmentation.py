@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
-Image = NDArray[np.uint8]
+from transpose_sdk.arrays import Float, Image
+
 Labelled = tuple[Image, Float, Float, Float]  # image, boxes (n, 4) xywh, weights (n,), ignored (m, 4) xywh
 
 PADDING = 114  # grey of the letterbox, as at run time

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Float
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_annotated
 
 from .augmentation import Sample, augment, compose
 from .config import DetectorConfig
-
-Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def read_labels(annotations: Path, folder: Path, min_label_score: float) -> dict
 def read_negatives(folder: Path) -> list[LabelledImage]:
     """Every picture of a folder, as an image without people."""
     nothing = np.zeros((0, 4), np.float32)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     return [LabelledImage(path, nothing, nothing[:, 0], nothing) for path in paths]
 
 
@@ -138,10 +137,7 @@ class TrainingSet:
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], LabelledImage]:
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         label = source[rng.integers(len(source))]
-        image = cv2.imread(str(label.path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"cannot read the training image {label.path}; unpack the data again.")
-        return image, label  # type: ignore[return-value]
+        return read_annotated(label.path), label
 
     def sample(self, step: int, place: int, canvas: tuple[int, int], mosaic: float) -> Sample:
         """One augmented image of (height, width) `canvas`, made of four with probability `mosaic`."""

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from transpose_sdk.errors import DataError
+from transpose_sdk.media.image_file import read_annotated
 
 LOWEST_SCORE = 0.05  # of the boxes that are judged: AP and recall count the doubtful ones too
 
@@ -54,10 +53,7 @@ def read_images(annotations: Path, folder: Path) -> tuple[COCO, list[tuple[int, 
         truth = COCO(str(annotations))
     images: list[tuple[int, NDArray[np.uint8]]] = []
     for entry in truth.dataset["images"]:
-        image = cv2.imread(str(folder / entry["file_name"]), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"cannot read {folder / entry['file_name']}, which {annotations} names; check the folder.")
-        images.append((entry["id"], np.asarray(image, np.uint8)))
+        images.append((entry["id"], read_annotated(folder / entry["file_name"])))
     return truth, images
 
 

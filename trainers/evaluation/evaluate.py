@@ -14,10 +14,10 @@ from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.boxes import touching
 from transpose_sdk.errors import DataError
 from transpose_sdk.media.coco import coco_numbers, read_json
+from transpose_sdk.media.image_file import read_annotated
 from transpose_sdk.poses import Poses
 from transpose_sdk.topdown import estimate_poses, without_duplicates
 
-from ..data.image_cache import decode_image
 from .benchmark import Benchmark
 from .pairs import Answer, correct_shares, pair_up
 
@@ -148,14 +148,7 @@ def read_detections(path: Path, images: set[Any]) -> dict[int, NDArray[np.float3
 
 def image_reader(folder: Path) -> ImageReader:
     """Read images of a folder by file name; DataError where one is missing or damaged."""
-
-    def read(name: str) -> NDArray[np.uint8]:
-        image = decode_image(folder / name)
-        if not image.size:
-            raise DataError(f"cannot read the image {folder / name}: check the images' folder")
-        return image
-
-    return read
+    return lambda name: read_annotated(folder / name)
 
 
 def _readable(

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transpose_sdk.bundles.zoo import Installed
+    from transpose_sdk.bundles.installed import Installed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TransposeError: There is no such network or file, or it cannot be read, converted or downloaded.
     """
-    from transpose_sdk.bundles import zoo
+    from transpose_sdk.bundles.official import fetch, official
+    from transpose_sdk.cli.optional import import_extra
 
     logging.basicConfig(format="transpose: %(message)s", level=logging.WARNING)
     if args.action == "list":
@@ -41,20 +42,22 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "info":
         _info(args.name)
     else:
-        path = args.file if args.action == "import" else zoo.fetch(zoo.official(args.name))
-        folder = zoo.import_checkpoint(path, getattr(args, "name", None), replace=args.replace)
+        importer = import_extra("transpose_sdk.convert.importer", "convert")
+        path = args.file if args.action == "import" else fetch(official(args.name))
+        folder = importer.import_checkpoint(path, getattr(args, "name", None), replace=args.replace)
         sys.stderr.write(f"wrote {folder}; use it as --model {folder.stem}\n")
     return 0
 
 
 def _list() -> None:
-    from transpose_sdk.bundles import zoo
+    from transpose_sdk.bundles.installed import installed
+    from transpose_sdk.bundles.official import OFFICIAL
 
-    entries = zoo.installed()
+    entries = installed()
     rows = [("name", "where", "input", "graphs", "accuracy")]
     rows += [_row(entry) for entry in entries]
     here = {entry.name for entry in entries}
-    for name, checkpoint in zoo.OFFICIAL.items():
+    for name, checkpoint in OFFICIAL.items():
         if name not in here:
             rows.append((name, "to download", "256x192", "-", f"AP {checkpoint.ap} published"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -83,12 +86,13 @@ def _accuracy(description: Any) -> str:
 def _info(name: str) -> None:
     from pathlib import Path
 
-    from transpose_sdk.bundles import zoo
     from transpose_sdk.bundles.bundle import open_bundle
+    from transpose_sdk.bundles.installed import installed
+    from transpose_sdk.bundles.official import OFFICIAL
 
-    found = Path(name).is_dir() or any(entry.name == name for entry in zoo.installed())
-    if not found and name in zoo.OFFICIAL:
-        checkpoint = zoo.OFFICIAL[name]
+    found = Path(name).is_dir() or any(entry.name == name for entry in installed())
+    if not found and name in OFFICIAL:
+        checkpoint = OFFICIAL[name]
         facts = {"name": name, "installed": False, "file": str(checkpoint.path), **checkpoint.facts()}
     else:
         bundle = open_bundle(name, "pose")

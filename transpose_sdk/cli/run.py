@@ -148,8 +148,8 @@ def _overlay(args: argparse.Namespace, estimator: PoseEstimator) -> AttentionOve
 
 def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileSink:
     """An image or folder for a name with an image's suffix or none, and a video otherwise."""
+    from transpose_sdk.media.image_file import IMAGE_SUFFIXES
     from transpose_sdk.media.sinks import ImageSink, VideoSink
-    from transpose_sdk.media.sources import IMAGE_SUFFIXES
 
     if not path.suffix or path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir():
         return ImageSink(path, _image_names(source), annotator)

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from transpose_sdk.convert.export import PRECISIONS, TARGETS, CalibrationData, export_bundle
+from transpose_sdk.convert.importer import import_checkpoint
 
-__all__ = ["PRECISIONS", "TARGETS", "CalibrationData", "export_bundle"]
+__all__ = ["PRECISIONS", "TARGETS", "CalibrationData", "export_bundle", "import_checkpoint"]

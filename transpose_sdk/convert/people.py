@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from transpose_sdk.crops import PIXEL_STD, boxes_to_centers_scales, check_boxes,
 from transpose_sdk.detectors import Detector
 from transpose_sdk.errors import DataError, InputError
 from transpose_sdk.media.coco import is_labelled, read_annotations
-from transpose_sdk.media.sources import IMAGE_SUFFIXES
+from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_annotated
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,7 @@ def annotated_people(
             break
         chosen.append(numbers[index])
     groups = (
-        (number, read_image(images / described[number]["file_name"]), [one["bbox"] for one in people[number]])
+        (number, read_annotated(images / described[number]["file_name"]), [one["bbox"] for one in people[number]])
         for number in chosen
     )
     truth = {
@@ -140,7 +139,7 @@ def detected_people(folder: Path, detector: Detector, input_size: tuple[int, int
     def found() -> Iterator[tuple[int, NDArray[np.uint8], list[Any]]]:
         count = 0
         for index in np.random.default_rng(0).permutation(len(paths)):
-            image = read_image(paths[index])
+            image = read_annotated(paths[index])
             boxes = detector(image)[0].tolist()
             if boxes:
                 yield int(index), image, boxes
@@ -155,22 +154,6 @@ def detected_people(folder: Path, detector: Detector, input_size: tuple[int, int
             "give photos of people, or a COCO keypoint file with their boxes"
         )
     return people
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8 BGR.
-
-    Raises:
-        DataError: It is not there or no image.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise DataError(f"cannot read the image {path} ({error.strerror}): check the images' folder") from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise DataError(f"{path} is not an image that OpenCV can read: replace it or leave it out")
-    return np.asarray(image, np.uint8)
 
 
 def _crop(groups: Iterable[tuple[int, NDArray[np.uint8], list[Any]]], input_size: tuple[int, int]) -> People:

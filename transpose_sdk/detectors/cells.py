@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
+from transpose_sdk.arrays import Float
+
 STRIDES = (8, 16, 32)
 
 

@@ -20,7 +20,6 @@ from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.errors import DetectorError, last_line
 from transpose_sdk.images import to_bgr
 
-Float = NDArray[np.float32]
 Decode = Callable[[list[NDArray[np.generic]], tuple[int, int], float], Detections]
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Float
 from transpose_sdk.detectors.cells import STRIDES
 from transpose_sdk.detectors.detector import Detections
 from transpose_sdk.detectors.graph import DetectorFormat, InputFormat, output_shapes
 from transpose_sdk.detectors.nms import non_maximum_suppression
 from transpose_sdk.errors import DetectorError
-
-Float = NDArray[np.float32]
 
 _RTMDET_SIZE = (320, 320)  # what RTMDet-nano's person weights were trained at
 _BLAZEPOSE_SIZE = (224, 224)

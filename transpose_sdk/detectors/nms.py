@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Float = NDArray[np.float32]
+from transpose_sdk.arrays import Float
 
 
 @njit(cache=True, nogil=True)

@@ -18,8 +18,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Image
 from transpose_sdk.attention import dependency_rows
 from transpose_sdk.backend import Arrays, Backend, InFlight
 from transpose_sdk.decoding import decode_dark
@@ -28,8 +28,6 @@ from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source
 from transpose_sdk.stream import PoseStream
 from transpose_sdk.topdown import place
-
-Image = NDArray[np.uint8]
 
 BATCH = 8
 REPEATS = 5  # of the parts that take less than a millisecond or so, in each round

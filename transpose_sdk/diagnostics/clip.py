@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Image
 from transpose_sdk.crops import PADDING
 from transpose_sdk.detectors import Detections, Detector
-
-Image = NDArray[np.uint8]
 
 SIZE = (480, 640)  # px, height and width
 PEOPLE = 3

@@ -17,8 +17,8 @@ from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.media.files import FileSink, PosedFrame, sink_errors, write_whole
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock
+from transpose_sdk.media.image_file import IMAGE_SUFFIXES
 from transpose_sdk.media.quiet import quiet_opencv
-from transpose_sdk.media.sources import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 

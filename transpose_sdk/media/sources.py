@@ -8,25 +8,21 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
 from transpose_sdk.images import to_bgr
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating
-from transpose_sdk.media.quiet import quiet_opencv
+from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_image
 from transpose_sdk.media.video import CaptureSource
 
 logger = logging.getLogger(__name__)
 
 NAMED = 5  # unreadable images that the log names
-IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 SourceSpec = str | os.PathLike[str] | int | Source | Iterable[object]
 
@@ -210,30 +206,6 @@ def _split(item: object, index: int, default: float) -> tuple[float, object]:
             f"frame {index} is a tuple of ({kinds}); expected an array or a pair (seconds, array): put the time first"
         )
     return float(item[0]), item[1]
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) uint8, BGR, turned upright as its EXIF data says.
-
-    Raises:
-        SourceError: The file cannot be read or decoded.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)  # unlike cv2.imread, any file name works on Windows
-    except OSError as error:
-        raise SourceError(
-            f"cannot read {path} ({error.strerror or error}): check the path and its permission"
-        ) from error
-    image = None
-    # OpenCV raises for a header that claims more pixels than it will hold.
-    with quiet_opencv(), suppress(cv2.error):
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise SourceError(
-            f"{path} ({data.size} bytes) cannot be decoded: expected an image such as .jpg or .png; check that it is "
-            "complete"
-        )
-    return np.asarray(image, np.uint8)
 
 
 def _skipped_line(skipped: list[Path], total: int, name: str) -> str:

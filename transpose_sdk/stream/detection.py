@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Float
 from transpose_sdk.boxes import box_iou
 from transpose_sdk.detectors import Detector
 from transpose_sdk.tracking.tracker import TrackingOptions, Tracks
-
-Float = NDArray[np.float32]
 
 SAMPLES = 48  # along each side of a frame, to tell whether the scene changed
 

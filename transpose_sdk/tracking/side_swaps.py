@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Float
 from transpose_sdk.skeletons import Skeleton
-
-Float = NDArray[np.float32]
 
 # In body sizes: how far the two joints of a pair have to be apart for their sides to matter, and how far a group has to
 # be from where it was before it can have changed places. Legs that pass each other are near to both places and stay as

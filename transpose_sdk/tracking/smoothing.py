@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import SCORE_FLOOR, TYPES, Poses, chosen
 from transpose_sdk.tracking.side_swaps import exchange, exchanged
-
-Float = NDArray[np.float32]
-Bool = NDArray[np.bool_]
 
 # Joints of at least this score are followed at full speed; below, the filter leans on what it knows.
 CERTAIN_SCORE = 0.5

@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.boxes import box_iou, grown_boxes, pose_boxes
 from transpose_sdk.oks import oks, oks_nms
 from transpose_sdk.poses import SCORE_FLOOR, Poses, chosen
 from transpose_sdk.skeletons import Skeleton
-
-Float = NDArray[np.float32]
-Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

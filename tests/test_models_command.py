@@ -1,4 +1,4 @@
-"""The zoo: `transpose models`, imports of published checkpoints, and downloads from a server of the test's own."""
+"""`transpose models`, imports of published checkpoints, and downloads from a server of the test's own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundles import zoo
 from transpose_sdk.bundles.bundle import file_digest, open_bundle
-from transpose_sdk.bundles.zoo import OFFICIAL, OfficialCheckpoint
+from transpose_sdk.bundles.official import OFFICIAL, OfficialCheckpoint, fetch
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import CheckpointError, InputError
 
@@ -149,9 +148,11 @@ def test_imports_that_are_refused(
     file: str, name: str | None, error: type[Exception], words: str, tmp_path: Path, home: Path
 ) -> None:
     pytest.importorskip("torch", reason="importing needs torch: pip install transpose-sdk[convert]")
+    from transpose_sdk.convert import import_checkpoint
+
     (tmp_path / "net.pth").write_bytes(b"cos\nsystem\n(S'touch executed'\ntR.")  # a pickle that runs a command
     with pytest.raises(error, match=words):
-        zoo.import_checkpoint(tmp_path / file, name)
+        import_checkpoint(tmp_path / file, name)
     assert not (tmp_path / "executed").exists()
     assert not list(home.rglob("*.tpose"))
 
@@ -162,25 +163,25 @@ def test_the_first_download_is_trusted_and_remembered(
     pytest.importorskip("pooch", reason="downloading needs pooch: pip install transpose-sdk[convert]")
     checkpoint = served(server)
     with caplog.at_level(logging.WARNING):
-        path = zoo.fetch(checkpoint)
+        path = fetch(checkpoint)
     digest = file_digest(path)
     assert path.read_bytes() == b"weights"
     assert f"{digest} is trusted from now on" in caplog.text
     assert path.with_name("net.pth.sha256").read_text() == f"{digest}  net.pth\n"
 
     server[0].shutdown()  # what is there needs no network
-    assert zoo.fetch(checkpoint) == path
+    assert fetch(checkpoint) == path
     path.write_bytes(b"other weights")
     with pytest.raises(CheckpointError, match=f"at the first time it was {digest}"):
-        zoo.fetch(checkpoint)
+        fetch(checkpoint)
 
 
 def test_another_file_on_the_server_is_refused(server: tuple[ThreadingHTTPServer, Path]) -> None:
     pytest.importorskip("pooch", reason="downloading needs pooch: pip install transpose-sdk[convert]")
-    path = zoo.fetch(served(server))
+    path = fetch(served(server))
     path.unlink()
     with pytest.raises(CheckpointError, match=r"cannot download .*hash"):
-        zoo.fetch(served(server, b"exchanged"))
+        fetch(served(server, b"exchanged"))
     assert not path.exists()
 
 
@@ -188,16 +189,16 @@ def test_without_a_network_the_error_says_where_to_put_the_file(server: tuple[Th
     pytest.importorskip("pooch", reason="downloading needs pooch: pip install transpose-sdk[convert]")
     checkpoint = served(server, content=None)
     with pytest.raises(CheckpointError, match="404"):
-        zoo.fetch(checkpoint)
+        fetch(checkpoint)
     server[0].shutdown()
     server[0].server_close()
     with pytest.raises(CheckpointError) as raised:
-        zoo.fetch(checkpoint)
+        fetch(checkpoint)
     assert checkpoint.url in str(raised.value)
     assert f"put the file at {checkpoint.path} by hand" in str(raised.value)
 
     checkpoint.path.write_bytes(b"by hand")
-    assert zoo.fetch(checkpoint) == checkpoint.path
+    assert fetch(checkpoint) == checkpoint.path
     assert checkpoint.path.with_name("net.pth.sha256").is_file()
 
 

@@ -1,21 +1,19 @@
-"""The networks at hand: shipped bundles, imported ones in the user's folder, and the published checkpoints by URL."""
+"""The checkpoints that the authors of TransPose released, and how they are downloaded."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transpose_sdk.bundles.bundle import ASSETS, SUFFIX, Bundle, file_digest, kind_of, named_folders, open_bundle
-from transpose_sdk.errors import BundleError, CheckpointError, InputError, MissingDependencyError
-from transpose_sdk.user_folder import checkpoints_folder, models_folder
+from transpose_sdk.bundles.bundle import file_digest
+from transpose_sdk.errors import CheckpointError, InputError, MissingDependencyError
+from transpose_sdk.user_folder import checkpoints_folder
+from transpose_sdk.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
-# Graphs for every backend, so that an imported network runs wherever the package does.
-TARGETS = ("openvino", "onnx", "torch")
 RELEASE = "https://github.com/yangsenius/TransPose/releases/download/Hub/"
 
 
@@ -66,79 +64,6 @@ OFFICIAL = {
 }
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A bundle that can be opened by name.
-
-    Attributes:
-        name: Its name.
-        imported: Whether it lies in the user's folder; else it came with the package.
-        bundle: It, or None where it cannot be opened.
-        problem: Why not.
-    """
-
-    name: str
-    imported: bool
-    bundle: Bundle | None
-    problem: str = ""
-
-
-def installed() -> list[Installed]:
-    """All pose bundles that can be opened by name, damaged ones with their problem."""
-    entries = []
-    for place, imported in ((ASSETS, False), (models_folder(), True)):
-        for folder in named_folders(place):
-            try:
-                entries.append(Installed(folder.stem, imported, open_bundle(folder, "pose")))
-            except BundleError as error:
-                if kind_of(folder) in ("pose", None):
-                    entries.append(Installed(folder.stem, imported, None, str(error)))
-    return entries
-
-
-def import_checkpoint(
-    path: str | Path, name: str | None = None, *, replace: bool = False, facts: Mapping[str, Any] | None = None
-) -> Path:
-    """Convert a checkpoint to a bundle in the user's folder, where every call finds it by name.
-
-    Args:
-        path: A published .pth, a training checkpoint or a .safetensors.
-        name: The bundle's name; by default the network's for a published file, else the file's.
-        replace: Whether a bundle of that name may be replaced.
-        facts: More entries for bundle.json.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        CheckpointError: The file does not load.
-        InputError: The name is taken, or is no plain name.
-        MissingDependencyError: PyTorch, which converts, is not installed.
-        BundleError: The exported graph does not give the network's answers.
-    """
-    path = Path(path)
-    published = next((entry for entry in OFFICIAL.values() if entry.file == path.name), None)
-    name = name or (published.name if published else path.stem)
-    if name != Path(name).name or name.startswith(".") or not name:
-        raise InputError(f"{name!r} is no name for a bundle: give a plain word, such as tp_r_a4")
-    folder = models_folder() / f"{name}{SUFFIX}"
-    if (ASSETS / folder.name).is_dir():
-        raise InputError(f"a shipped bundle is called {name}: choose another name")
-    if folder.exists() and not replace:
-        raise InputError(f"{folder} is there already: choose another name, or replace it")
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}: give a checkpoint (.pth or .safetensors)")
-    try:
-        from transpose_sdk.convert import export_bundle
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"importing {path.name} needs {error.name}, which is not installed: pip install 'transpose-sdk[convert]'"
-        ) from error
-    origin = {"imported_from": {"file": path.name, "sha256": file_digest(path)}}
-    origin |= {**(published.facts() if published else {}), **(facts or {})}
-    return Path(export_bundle(path, folder, targets=TARGETS, name=name, facts=origin))
-
-
 def official(name: str) -> OfficialCheckpoint:
     """A published checkpoint by its network's name.
 
@@ -176,7 +101,8 @@ def fetch(checkpoint: OfficialCheckpoint) -> Path:
     else:
         digest = _retrieve(checkpoint, known)
     if known is None:
-        record.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        with whole_file(record) as unfinished:
+            unfinished.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
         log.warning("no digest of %s is published; its SHA-256 %s is trusted from now on", path.name, digest)
     return path
 
