@@ -84,3 +84,12 @@ def write_people(folder: Path, name: str, count: int, seed: int) -> dict[str, An
     content = coco_file(images, annotations)
     (folder / f"{name}.json").write_text(json.dumps(content))
     return content
+
+
+def write_turned(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write a .jpg with a camera's note that it is to be turned by 90 degrees."""
+    _, encoded = cv2.imencode(".jpg", image)
+    # EXIF with one entry: orientation (0x0112) is 6
+    tiff = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    exif, data = b"Exif\x00\x00" + tiff, encoded.tobytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])

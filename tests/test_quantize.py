@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from drawn_people import write_people
+from drawn_people import write_people, write_turned
 from int8_weights import widest_weights
 
 from transpose_sdk.backends.openvino_core import CORE
@@ -52,6 +54,22 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def network(tiny_bundle: Path) -> TransPose:
     """A tiny network, not trained."""
     return load_checkpoint(open_bundle(tiny_bundle, "pose").graph("torch").path)
+
+
+def test_annotated_images_are_not_turned(drawn: Path, tmp_path: Path) -> None:
+    """Boxes are in px of the stored image, whatever a camera noted."""
+    content = json.loads((drawn / "people.json").read_text())
+    for turned in (False, True):
+        (tmp_path / str(turned)).mkdir()
+        for entry in content["images"]:
+            image = cv2.imread(str(drawn / "people" / entry["file_name"]))
+            file = (tmp_path / str(turned) / entry["file_name"]).with_suffix(".jpg")
+            write_turned(file, image) if turned else cv2.imwrite(str(file), image)
+    for entry in content["images"]:
+        entry["file_name"] = str(Path(entry["file_name"]).with_suffix(".jpg"))
+    (tmp_path / "people.json").write_text(json.dumps(content))
+    plain, noted = (annotated_people(tmp_path / "people.json", tmp_path / str(one), SIZE, 12) for one in (False, True))
+    np.testing.assert_array_equal(plain.crops, noted.crops)
 
 
 def test_annotated_people(drawn: Path) -> None:

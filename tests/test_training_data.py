@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from drawn_people import write_people
+from drawn_people import write_people, write_turned
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
 
@@ -163,13 +163,8 @@ def test_no_image_at_all_leaves_no_cache(pictures: tuple[Path, list[str]]) -> No
 
 def test_notes_of_orientation_are_ignored(tmp_path: Path) -> None:
     """Annotations are in px of the stored image."""
-    _, encoded = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))
-    # EXIF with one entry: orientation (0x0112) is 6, to be turned by 90 degrees
-    tiff = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
-    exif = b"Exif\x00\x00" + tiff
-    data = encoded.tobytes()
     path = tmp_path / "turned.jpg"
-    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    write_turned(path, np.zeros((20, 30, 3), np.uint8))
     assert cv2.imread(str(path)).shape == (30, 20, 3)  # the note is there
     assert decode_image(path).shape == (20, 30, 3)
 
