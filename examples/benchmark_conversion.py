@@ -32,7 +32,8 @@ from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle, open_bundle
 from transpose_sdk.convert.drawn_people import drawn_people
 from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
-from transpose_sdk.models import TransPose, Variant, create_model, load_checkpoint
+from transpose_sdk.errors import BundleError
+from transpose_sdk.models import TransPose, create_model, load_checkpoint
 from transpose_sdk.models.create import build_model
 
 EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 graph"
@@ -74,7 +75,9 @@ def shipped_bundle(bundle: Bundle, threads: int) -> Runs:
     openvino = {name: path for name, path in paths.items() if name in ("fp16", "int8")}
     onnx = {name: paths[graph] for name, graph in ((ORT_FP32, "onnx"), (ORT_INT8, "onnx_int8")) if graph in paths}
     if "torch" not in paths:
-        model = build_model(Variant.from_dict(bundle.description["network"])).eval()
+        if bundle.network is None:
+            raise BundleError(f"{bundle.folder} does not state its network: export it again")
+        model = build_model(bundle.network).eval()
         return calls(model, openvino, onnx, threads)
     return calls(load_checkpoint(paths["torch"]), openvino, {ORT_FP32: onnx_graph(bundle, "onnx")} | onnx, threads)
 

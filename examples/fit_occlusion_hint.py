@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk import signals
-from transpose_sdk.bundles.bundle import DEFAULT_MODEL, Bundle
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL, amend_bundle
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.image_file import read_annotated
 
@@ -101,14 +102,6 @@ def measure(hints: NDArray[np.float64], hidden: NDArray[np.bool_], threshold: fl
     return {name: round(value, 4) for name, value in report.items()}
 
 
-def keep(bundle: Bundle, rule: dict[str, Any]) -> None:
-    """Put the rule into bundle.json."""
-    path = bundle.folder / "bundle.json"
-    scratch = path.with_suffix(".new")  # a file that is half written never takes its place
-    scratch.write_text(json.dumps({**bundle.description, "occlusion": rule}, indent=2) + "\n")
-    scratch.replace(path)
-
-
 def main() -> None:
     """Fit, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,7 +132,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
     if args.write:
         rule = signals.OcclusionRule(tuple(report["weights"].values()), report["threshold"])
-        keep(bundle, {"weights": rule.weights, "threshold": rule.threshold, "measured": report["val"]})
+        amend_bundle(bundle, occlusion={**asdict(rule), "measured": report["val"]})
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from transpose_sdk.bundles.bundle import SCHEMA, bundle_names, open_bundle, write_bundle
+from transpose_sdk.bundles.bundle import SCHEMA, amend_bundle, bundle_names, open_bundle, write_bundle
 from transpose_sdk.errors import BundleError
+from transpose_sdk.skeletons import COCO17
 
 DESCRIPTION = {
     "kind": "pose",
@@ -51,7 +54,7 @@ def test_what_is_written_can_be_read(folder: Path) -> None:
     assert (bundle.name, bundle.input_size, list(bundle.graphs)) == ("small", (64, 48), ["fp16", "onnx"])
     assert bundle.graph("fp16").path == folder / "model.xml"
     assert set(bundle.graph("fp16").sha256) == {"model.xml", "model.bin"}
-    assert bundle.attachment("probe").read_bytes() == b"probe.npz"
+    assert bundle.probe_file().read_bytes() == b"probe.npz"
 
 
 def test_writing_replaces_at_once_and_leaves_nothing_else(folder: Path, tmp_path: Path) -> None:
@@ -109,7 +112,16 @@ def test_imported_bundles_are_found_by_name(folder: Path, user_folder: Path) -> 
         (lambda d: d.update(input_size=[64]), "incomplete"),
         (lambda d: d.update(input_size="large"), "incomplete"),
         (lambda d: d.update(input_size=[0, -48]), "incomplete"),
-        (lambda d: d["graphs"]["fp16"].pop("sha256"), "incomplete"),
+        (lambda d: d["graphs"]["fp16"].pop("sha256"), r"bundle\.json is incomplete .*graphs.* field `sha256`"),
+        (lambda d: d["graphs"]["fp16"].update(path=3), "outside the bundle, 3"),
+        (lambda d: d.update(input_size=[64, 48.5]), r"input_size\[1\]: Expected `int`, got `float`"),
+        (lambda d: d.update(skeleton={"name": "none"}), "skeleton: Object missing required field"),
+        (lambda d: d.update(skeleton=[1]), "skeleton: Expected .*, got `array`"),
+        (lambda d: d.update(network={"name": "tp_m"}), "network: Object missing required field"),
+        (lambda d: d.update(attention={"grid": [0, 3]}), r"attention\.grid\[0\]: Expected `int` >= 1"),
+        (lambda d: d.update(occlusion={"weights": [1.0]}), "occlusion: weights"),
+        (lambda d: d.update(score_threshold=7), "score_threshold: Expected `float.*` <= 1"),
+        (lambda d: d.update(accuracy="good"), "accuracy: Expected .*, got `str`"),
         (lambda d: d["graphs"]["fp16"].update(path="../model.xml"), r"outside the bundle, '\.\./model\.xml'"),
         (lambda d: d["graphs"]["fp16"].update(path="/etc/passwd"), "outside the bundle, '/etc/passwd'"),
         (lambda d: d["graphs"]["fp16"].update(path="..\\model.xml"), "outside the bundle"),
@@ -172,7 +184,7 @@ def test_a_file_without_a_digest_is_not_used(folder: Path, name: str) -> None:
 def test_bad_attachments(folder: Path, edit: Callable[[dict[str, Any]], object], words: str) -> None:
     change(folder, edit)
     with pytest.raises(BundleError, match=words):
-        open_bundle(folder, "pose").attachment("probe")
+        open_bundle(folder, "pose").probe_file()
 
 
 @pytest.mark.parametrize("spec", ["nobody", "../small", "", "no/such/folder"])
@@ -180,6 +192,43 @@ def test_unknown_bundles(folder: Path, spec: str, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path / "files")
     with pytest.raises(BundleError):
         open_bundle(spec, "pose")
+
+
+def test_what_a_newer_version_states_beside_is_kept(folder: Path) -> None:
+    change(folder, lambda d: d.update(weather="fine", accuracy={"AP": 0.5, "PCK": 0.8}))
+    bundle = open_bundle(folder, "pose")
+    assert bundle.accuracy is not None and bundle.accuracy.AP == 0.5
+    amend_bundle(bundle, licence="MIT")
+    again = open_bundle(folder, "pose")
+    assert (again.licence, again.description["weather"]) == ("MIT", "fine")
+    assert again.description["accuracy"] == {"AP": 0.5, "PCK": 0.8}
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".json") == ["bundle.json"]
+
+
+def test_what_could_not_be_opened_is_not_written(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"accuracy: Expected .*, got `str`"):
+        write_bundle(tmp_path / "new.tpose", {**DESCRIPTION, "accuracy": "good"}, tmp_path / "files")
+    with pytest.raises(BundleError, match=r"occlusion: Expected .*, got `int`"):
+        amend_bundle(open_bundle(folder, "pose"), occlusion=3)
+    assert open_bundle(folder, "pose").occlusion is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "small.tpose"]
+
+
+def test_shipped_bundles_are_typed() -> None:
+    for name in bundle_names("pose"):
+        bundle = open_bundle(name, "pose")
+        assert bundle.network is not None
+        assert bundle.network.grid == bundle.attention_grid
+        assert bundle.network.input_size == bundle.input_size
+        assert bundle.skeleton == COCO17
+        assert bundle.occlusion is not None
+        assert bundle.accuracy is not None and 0 < (bundle.accuracy.AP or 0) < 1
+    assert open_bundle("person", "detector").score_threshold == 0.25
+
+
+def test_bundles_need_no_torch() -> None:
+    code = "import sys, transpose_sdk.bundles.installed as i; i.installed(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_graph_is_refused_with_those_there_are(folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_facts_and_name_reach_the_description(network: TransPose, tmp_path: Path
     options = ["--out", str(out), "--name", "mine", "--facts", str(tmp_path / "facts.json")]
     assert main(["export", str(tmp_path / "net.safetensors"), *options]) == 0
     opened = open_bundle(out, "pose")
-    assert (opened.name, opened.description["licence"], set(opened.graphs)) == ("mine", "MIT", {"fp16"})
+    assert (opened.name, opened.licence, set(opened.graphs)) == ("mine", "MIT", {"fp16"})
     assert [path.name for path in out.parent.iterdir()] == ["net.tpose"]
 
 

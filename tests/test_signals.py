@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from transpose_sdk.attention import Attention
-from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.bundles.bundle import amend_bundle, open_bundle
 from transpose_sdk.crops import crop_affines, invert_affines
 from transpose_sdk.dependency import attention_areas
 from transpose_sdk.errors import BundleError, InputError
@@ -128,11 +129,11 @@ def test_the_hint_rises_where_the_score_falls() -> None:
 def test_the_rule_of_a_bundle_decides(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "own.tpose"
     shutil.copytree(tiny_bundle, folder)
-    assert OcclusionRule.of(open_bundle(folder, "pose")) == OcclusionRule()
+    assert open_bundle(folder, "pose").occlusion is None
     rule = OcclusionRule((0.0, 0.0, 0.0, 0.0, 0.0, 8.0), 0.6)  # only what lies on the mirror side counts
     bundle = open_bundle(folder, "pose")
-    fit_occlusion_hint().keep(bundle, {"weights": rule.weights, "threshold": rule.threshold})
-    assert OcclusionRule.of(open_bundle(folder, "pose")) == rule
+    amend_bundle(bundle, occlusion=asdict(rule))
+    assert open_bundle(folder, "pose").occlusion == rule
     signals = joint_signals(people(3), rule)
     np.testing.assert_array_equal(signals.occluded, 1 / (1 + np.exp(-8 * signals.mirror)) >= np.float32(0.6))
     assert 0 < signals.occluded.mean() < 1
@@ -142,9 +143,10 @@ def test_the_rule_of_a_bundle_decides(tiny_bundle: Path, tmp_path: Path) -> None
 def test_a_damaged_rule_is_told(entry: object, tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "own.tpose"
     shutil.copytree(tiny_bundle, folder)
-    fit_occlusion_hint().keep(open_bundle(folder, "pose"), entry)
-    with pytest.raises(BundleError, match=r"own\.tpose has a damaged occlusion rule"):
-        OcclusionRule.of(open_bundle(folder, "pose"))
+    content = json.loads((folder / "bundle.json").read_text()) | {"occlusion": entry}
+    (folder / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"own\.tpose.bundle\.json is incomplete or damaged \(occlusion"):
+        open_bundle(folder, "pose")
 
 
 def test_the_fit_finds_the_rule_behind_the_labels() -> None:

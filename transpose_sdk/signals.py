@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.crops import apply_affine, invert_affines
 from transpose_sdk.dependency import attention_areas, attention_of
-from transpose_sdk.errors import BundleError, InputError
+from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
@@ -45,21 +44,6 @@ class OcclusionRule:
                 f"weights {self.weights} and threshold {self.threshold}: give {1 + len(FEATURES)} finite weights, a "
                 f"constant and one for each of {', '.join(FEATURES)}"
             )
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> OcclusionRule:
-        """The rule that a bundle brings (examples/fit_occlusion_hint.py writes it), else the default.
-
-        Raises:
-            BundleError: What bundle.json says about it is damaged.
-        """
-        entry = bundle.description.get("occlusion")
-        if entry is None:
-            return cls()
-        try:
-            return cls(tuple(float(weight) for weight in entry["weights"]), float(entry["threshold"]))
-        except (KeyError, TypeError, ValueError, InputError) as error:
-            raise BundleError(f"{bundle.folder} has a damaged occlusion rule ({error!r}): fit it again") from None
 
     def hint(self, *features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The hint, 0..1, for `FEATURES`, arrays of one shape."""
@@ -96,7 +80,7 @@ def joint_signals(poses: Poses, rule: OcclusionRule | None = None) -> JointSigna
 
     Args:
         poses: Poses that carry attention.
-        rule: Of the network, `OcclusionRule.of(bundle)`; None for the default.
+        rule: Of the network, a bundle's `occlusion`; None for the default.
 
     Raises:
         InputError: The poses carry no attention.

@@ -9,22 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from transpose_sdk.errors import BundleError, InputError
+from msgspec import Meta
+
+from transpose_sdk.errors import BundleError
+from transpose_sdk.models.variant import Variant
+from transpose_sdk.signals import OcclusionRule
 from transpose_sdk.skeletons import Skeleton
+from transpose_sdk.typed import MismatchError, typed
 from transpose_sdk.user_folder import models_folder
+from transpose_sdk.whole_file import whole_file
+
+Side = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 SCHEMA = 1
+FILE = "bundle.json"
 ASSETS = Path(__file__).parents[1] / "assets"
 SUFFIX = ".tpose"
 DEFAULT_MODEL = "tp_m16_320x240"  # the pose bundle that is taken where none is named
-ATTACHMENTS = ("probe",)  # entries of bundle.json, beside the graphs, that have a file
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,10 @@ class Graph:
     """One form of a bundle's network.
 
     Attributes:
-        name: Its key in the bundle: a precision ("fp16", "int8") for OpenVINO, or "onnx".
         path: File to open.
         sha256: Digest by file name, of every file that belongs to the graph.
     """
 
-    name: str
     path: Path
     sha256: Mapping[str, str]
 
@@ -59,42 +67,114 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """A file that belongs to a bundle but is no graph.
+
+    Attributes:
+        path: The file.
+        sha256: Its digest.
+    """
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class AttentionOutputs:
+    """The queries and keys that the graphs give.
+
+    Attributes:
+        grid: (height, width) of the attention grid.
+    """
+
+    grid: tuple[Side, Side]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was measured with the bundle's own graphs.
+
+    Attributes:
+        data: On which images.
+        boxes: "ground truth", or who found them.
+        AP: COCO's average precision, 0..1; None where something else was measured.
+    """
+
+    data: str = ""
+    boxes: str = ""
+    AP: float | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the authors of the network's checkpoint say about it.
+
+    Attributes:
+        url: Where they published it.
+        ap_gt_boxes: AP on COCO val2017 with annotated boxes, in percent.
+    """
+
+    url: str
+    ap_gt_boxes: float
+
+
+@dataclass(frozen=True)
 class Bundle:
     """An opened bundle.
 
+    What is None is not stated in bundle.json; a detector's has no skeleton, for example.
+
     Attributes:
-        folder: Where it lies.
         name: The network's name.
         kind: "pose" or "detector".
         input_size: (height, width) of the input in px.
-        graphs: The graphs by name.
-        description: All of bundle.json.
+        graphs: The graphs by name: a precision ("fp16", "int8") for OpenVINO, "onnx", "onnx_int8", or "torch".
+        keypoints: What the keypoints are; see `skeleton`.
+        network: The numbers by which the network can be built again.
+        attention: What the graphs give of the last attention layer.
+        probe: The self-check; see `transpose_sdk.bundles.probe`.
+        occlusion: How the occlusion hint follows from the signals of this network.
+        score_threshold: Lowest score of a person that a detector finds.
+        accuracy: What was measured.
+        published: What the checkpoint's authors say.
+        licence: Of the weights.
+        training_data: What they learned from.
+        folder: Where the bundle lies.
+        description: All of bundle.json, to be shown or written again; to be read there are the fields.
     """
 
-    folder: Path
     name: str
-    kind: str
-    input_size: tuple[int, int]
+    kind: Literal["pose", "detector"]
+    input_size: tuple[Side, Side]
     graphs: Mapping[str, Graph]
-    description: Mapping[str, Any]
+    keypoints: Skeleton | None = None
+    network: Variant | None = None
+    attention: AttentionOutputs | None = None
+    probe: Attachment | None = None
+    occlusion: OcclusionRule | None = None
+    score_threshold: Share | None = None
+    accuracy: Accuracy | None = None
+    published: Published | None = None
+    licence: str = ""
+    training_data: str = ""
+    folder: Path = Path()
+    description: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def skeleton(self) -> Skeleton:
         """What the network's keypoints are.
 
         Raises:
-            BundleError: bundle.json has no skeleton, or not a whole one.
+            BundleError: bundle.json has no skeleton.
         """
-        try:
-            return Skeleton.from_dict(self.description["skeleton"])
-        except (KeyError, InputError) as error:
-            raise BundleError(f"{self.folder} describes no skeleton ({error!r}): it is no pose bundle") from None
+        if self.keypoints is None:
+            raise BundleError(f"{self.folder / FILE} states no skeleton: export or download a pose bundle again")
+        return self.keypoints
 
     @property
     def attention_grid(self) -> tuple[int, int] | None:
         """(height, width) of the attention grid; None where the graphs give no attention."""
-        entry = self.description.get("attention")
-        return None if entry is None else (int(entry["grid"][0]), int(entry["grid"][1]))
+        return None if self.attention is None else self.attention.grid
 
     def graph(self, name: str) -> Graph:
         """A graph by name, its files checked.
@@ -111,20 +191,16 @@ class Bundle:
         graph.verify()
         return graph
 
-    def attachment(self, name: str) -> Path:
-        """A file that belongs to the bundle but is no graph, such as the "probe", checked.
+    def probe_file(self) -> Path:
+        """The file of the self-check, checked.
 
         Raises:
-            BundleError: The bundle has none, or the file is missing, changed, or outside the bundle.
+            BundleError: The bundle has none, or the file is missing or changed.
         """
-        entry = self.description.get(name)
-        try:
-            path = _inside(self.folder, str(entry["path"]))  # type: ignore[index]
-            file = Graph(name, path, {path.name: str(entry["sha256"])})  # type: ignore[index]
-        except (KeyError, TypeError):
-            raise BundleError(f"{self.folder.name} has no {name}: export it again, or download a newer one") from None
-        file.verify()
-        return path
+        if self.probe is None:
+            raise BundleError(f"{self.folder.name} has no probe: export it again, or download a newer one")
+        Graph(self.probe.path, {self.probe.path.name: self.probe.sha256}).verify()
+        return self.probe.path
 
 
 def open_bundle(spec: str | Path, kind: str) -> Bundle:
@@ -141,20 +217,24 @@ def open_bundle(spec: str | Path, kind: str) -> Bundle:
     description = _read_description(folder)
     if description.get("kind") != kind:
         raise BundleError(f"{folder} is a {description.get('kind')} bundle, not a {kind} bundle: give another one")
+    return _bundle(folder, description)
+
+
+def _bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
+    """What a description says, in types."""
+    stated = {**description, "keypoints": description.get("skeleton"), "folder": "", "description": {}}
     try:
-        height, width = (int(side) for side in description["input_size"])
-        if min(height, width) < 1:
-            raise ValueError(f"input_size {description['input_size']}")
-        graphs = {
-            name: Graph(name, _inside(folder, str(values["path"])), dict(values["sha256"]))
-            for name, values in description["graphs"].items()
-        }
-        for graph in graphs.values():
-            for file in graph.sha256:
-                _inside(folder, file)
-        return Bundle(folder, str(description["name"]), kind, (height, width), graphs, description)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f"{folder / 'bundle.json'} is incomplete ({error!r}): export or download it again") from None
+        bundle = typed(stated, Bundle, hook=lambda _, name: _inside(folder, name) if name else folder)
+    except MismatchError as error:
+        what = re.sub("^keypoints", "skeleton", str(error))  # as the file calls it
+        raise BundleError(
+            f"{folder / FILE} is incomplete or damaged ({what}): export or download the bundle again, or update "
+            "transpose_sdk if the bundle is newer"
+        ) from None
+    for graph in bundle.graphs.values():
+        for file in graph.sha256:
+            _inside(folder, file)
+    return replace(bundle, description=description)
 
 
 def bundle_names(kind: str) -> list[str]:
@@ -181,31 +261,44 @@ def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> N
     Args:
         folder: The bundle to write; one that is there is replaced.
         description: Content of bundle.json; the `schema` is added, and to every graph the digests of its files: those
-            in `files` that share the stem of the graph's `path`. So it is with the `ATTACHMENTS`, each one file.
-        files: Folder with the graphs and attachments.
+            in `files` that share the stem of the graph's `path`. So it is with the `probe`, which is one file.
+        files: Folder with the graphs and the probe.
+
+    Raises:
+        BundleError: The description is none that `open_bundle` would read; nothing is written.
     """
     graphs = {
         name: {**graph, "sha256": {file.name: file_digest(file) for file in _siblings(files / graph["path"])}}
         for name, graph in description["graphs"].items()
     }
-    attachments = {
-        name: {**description[name], "sha256": file_digest(files / description[name]["path"])}
-        for name in ATTACHMENTS
-        if name in description
-    }
+    content = {"schema": SCHEMA, **description, "graphs": graphs}
+    if "probe" in description:
+        probe = description["probe"]
+        content["probe"] = {**probe, "sha256": file_digest(files / probe["path"])}
+    opened = _bundle(folder, json.loads(json.dumps(content)))
+    names = {name for graph in opened.graphs.values() for name in graph.sha256}
+    names |= {opened.probe.path.name} if opened.probe else set()
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target: a rename stays within one file system and so is atomic.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         new = Path(temporary) / "new"
         new.mkdir()
-        for graph in graphs.values():
-            for name in graph["sha256"]:
-                shutil.copyfile(files / name, new / name)
-        for attachment in attachments.values():
-            shutil.copyfile(files / attachment["path"], new / attachment["path"])
-        content = {"schema": SCHEMA, **description, "graphs": graphs, **attachments}
-        (new / "bundle.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        for name in names:
+            shutil.copyfile(files / name, new / name)
+        (new / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         _put(new, folder)
+
+
+def amend_bundle(bundle: Bundle, **entries: Any) -> None:
+    """Replace entries of a bundle's bundle.json, such as its `occlusion` rule.
+
+    Raises:
+        BundleError: An entry is none that `open_bundle` would read; nothing is changed.
+    """
+    content = json.loads(json.dumps({**bundle.description, **entries}))
+    _bundle(bundle.folder, content)
+    with whole_file(bundle.folder / FILE) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _put(new: Path, folder: Path) -> None:
@@ -251,7 +344,7 @@ def _find(spec: str | Path, kind: str) -> Path:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / "bundle.json"
+    path = folder / FILE
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -267,8 +360,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _inside(folder: Path, name: str) -> Path:
+def _inside(folder: Path, name: Any) -> Path:
     """A file of the bundle; every file lies directly in its folder."""
-    if name != PurePosixPath(name).name or name in ("", ".", "..") or "\\" in name:
-        raise BundleError(f"{folder / 'bundle.json'} names a file outside the bundle, {name!r}: do not use this bundle")
+    if not isinstance(name, str) or name != PurePosixPath(name).name or name in ("", ".", "..") or "\\" in name:
+        raise BundleError(f"{folder / FILE} names a file outside the bundle, {name!r}: do not use this bundle")
     return folder / name

@@ -88,7 +88,7 @@ class Probe:
         Raises:
             BundleError: It has none, or the file is missing, changed or damaged.
         """
-        path = bundle.attachment("probe")
+        path = bundle.probe_file()
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return Probe(**{field.name: arrays[field.name] for field in fields(Probe)})

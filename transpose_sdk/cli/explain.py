@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
     from transpose_sdk.dependency import Threshold, attention_areas
     from transpose_sdk.errors import InputError
     from transpose_sdk.media.sources import open_source
-    from transpose_sdk.signals import OcclusionRule
 
     figures = import_extra("transpose_sdk.drawing.figure", "explain")
     threshold = Threshold.parse(args.threshold)
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     figures.save_figure(figure, args.out)
     sys.stderr.write(f"wrote {args.out}\n")
     if args.json is not None:
-        rule = OcclusionRule() if args.checkpoint else OcclusionRule.of(open_bundle(args.model, "pose"))
+        rule = None if args.checkpoint else open_bundle(args.model, "pose").occlusion
         write_json(signals_record(poses[args.person], rule), args.json)
     return 0
 
@@ -90,8 +89,10 @@ def _from_bundle(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
     if args.layers == "last":
         with PoseEstimator(args.model, args.device, args.precision, args.detector, attention=True) as estimator:
             estimator.require_attention()
-            number = int(estimator.bundle.description["network"]["layers"])
-            return estimator.bundle.name, {number: estimator(image)}
+            network = estimator.bundle.network
+            if network is None:
+                raise InputError(f"the bundle {estimator.bundle.name} does not state its network: export it again")
+            return estimator.bundle.name, {network.layers: estimator(image)}
     bundle = open_bundle(args.model, "pose")
     if "torch" not in bundle.graphs:
         raise InputError(
@@ -143,7 +144,7 @@ def _layer_numbers(text: str, count: int) -> list[int]:
     return sorted(numbers)
 
 
-def signals_record(pose: Poses, rule: OcclusionRule) -> dict[str, Any]:
+def signals_record(pose: Poses, rule: OcclusionRule | None) -> dict[str, Any]:
     """The signals of one person's joints, by name, as values for JSON."""
     from transpose_sdk.signals import joint_signals
 

@@ -6,9 +6,10 @@ import argparse
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from transpose_sdk.bundles.bundle import Bundle
     from transpose_sdk.bundles.installed import Installed
 
 
@@ -70,17 +71,14 @@ def _row(entry: Installed) -> tuple[str, str, str, str, str]:
     if entry.bundle is None:
         return entry.name, where, "-", "-", f"damaged: {entry.problem}"
     height, width = entry.bundle.input_size
-    accuracy = _accuracy(entry.bundle.description)
-    return entry.name, where, f"{height}x{width}", ", ".join(entry.bundle.graphs), accuracy
+    return entry.name, where, f"{height}x{width}", ", ".join(entry.bundle.graphs), _accuracy(entry.bundle)
 
 
-def _accuracy(description: Any) -> str:
+def _accuracy(bundle: Bundle) -> str:
     """AP in a few words: measured on the bundle if it was, else published."""
-    measured = description.get("accuracy")
-    if isinstance(measured, dict) and isinstance(measured.get("AP"), int | float):
-        return f"AP {100 * measured['AP']:.1f} measured"
-    published = description.get("published")
-    return f"AP {published['ap_gt_boxes']} published" if isinstance(published, dict) else "-"
+    if bundle.accuracy is not None and bundle.accuracy.AP is not None:
+        return f"AP {100 * bundle.accuracy.AP:.1f} measured"
+    return f"AP {bundle.published.ap_gt_boxes} published" if bundle.published is not None else "-"
 
 
 def _info(name: str) -> None:

@@ -63,7 +63,7 @@ def requantize_bundle(
         for graph in kept:
             for file in old.graph(graph).sha256:
                 shutil.copyfile(old.folder / file, files / file)
-        attachment = old.attachment("probe")
+        attachment = old.probe_file()
         shutil.copyfile(attachment, files / attachment.name)
         openvino = CORE.read_model(files / sources["fp16"].name) if "fp16" in sources else None
         graphs, reports = quantize_graphs(files, openvino, sources.get("onnx"), judge, probe)

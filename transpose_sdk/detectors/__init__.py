@@ -14,7 +14,7 @@ from transpose_sdk.errors import DetectorError
 
 __all__ = ["Detections", "Detector", "GraphDetector", "PersonDetector", "WholeFrame", "open_detector"]
 
-_THRESHOLDS = {"yolox": 0.3, "rtmdet": 0.3, "blazepose": 0.5}
+_THRESHOLDS = {"person": 0.4, "yolox": 0.3, "rtmdet": 0.3, "blazepose": 0.5}
 
 
 def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_threshold: float | None = None) -> Detector:
@@ -51,7 +51,8 @@ def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_thres
 
 def _open_bundle(spec: str | Path, device: str, score_threshold: float | None) -> PersonDetector:
     bundle = open_bundle(spec, "detector")
-    threshold = bundle.description.get("score_threshold", 0.4) if score_threshold is None else score_threshold
+    own = bundle.score_threshold if bundle.score_threshold is not None else _THRESHOLDS["person"]
+    threshold = own if score_threshold is None else score_threshold
     return PersonDetector(
         bundle.name,
         bundle.graph("fp16").path,
