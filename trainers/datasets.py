@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transpose_sdk.errors import DataError
+from transpose_sdk.ranges import ABOVE_0
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,21 @@ class DataSet:
     exclude: str = ""
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
+        if self.weight not in ABOVE_0:
             raise DataError(f"data set {self.annotations}: weight {self.weight} must be above 0; or leave the set out")
 
 
-def data_sets(items: Iterable[Mapping[str, Any]]) -> tuple[DataSet, ...]:
-    """The data sets that a recipe lists.
+def check_data_sets(items: Iterable[Any]) -> None:
+    """Check the keys of the data sets that a recipe lists; their values are checked with the recipe's.
 
     Raises:
         DataError: A key is unknown or missing.
     """
     known = {item.name for item in fields(DataSet)}
-    sets = []
     for number, values in enumerate(items):
+        if not isinstance(values, Mapping):
+            raise DataError(f"datasets[{number}] is {values!r}; give a data set's keys and values")
         unknown, missing = sorted(set(values) - known), sorted({"annotations", "images"} - set(values))
         if unknown or missing:
             problem = f"unknown keys {', '.join(unknown)}" if unknown else f"no {' and no '.join(missing)}"
             raise DataError(f"datasets[{number}]: {problem}; a data set has {', '.join(sorted(known))}")
-        sets.append(DataSet(**{**values, "weight": float(values.get("weight", 1.0))}))
-    return tuple(sets)

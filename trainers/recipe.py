@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from transpose_sdk.errors import DataError
+from transpose_sdk.ranges import ABOVE_0, COUNT, FROM_0, FROM_0_WHOLE, SHARE, check_ranges
+from transpose_sdk.typed import MismatchError, typed
 
-from .datasets import DataSet, data_sets
+from .datasets import DataSet, check_data_sets
 
 PACKAGED = Path(__file__).parent / "recipes"
 PUBLISHED = PACKAGED / "published.yaml"
@@ -116,6 +117,14 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_ranges(
+            self, DataError, epochs=COUNT, batch_size=COUNT, local_steps=FROM_0_WHOLE, lr=ABOVE_0, lr_end=FROM_0
+        )
+        check_ranges(self, DataError, lr_final=FROM_0, warmup_steps=FROM_0_WHOLE, weight_decay=FROM_0, clip_norm=FROM_0)
+        check_ranges(self, DataError, ema=SHARE, sigma=ABOVE_0, half_body=SHARE, scale=SHARE, rotation=FROM_0)
+        check_ranges(self, DataError, rotation_probability=SHARE, flip=SHARE, color=SHARE, seed=FROM_0_WHOLE)
+        check_ranges(self, DataError, teacher_weight=FROM_0, teacher_min_score=FROM_0, teacher_heatmaps=SHARE)
+        check_ranges(self, DataError, teacher_joints=FROM_0, samples_per_epoch=FROM_0_WHOLE)
         if self.optimizer not in ("adam", "adamw"):
             raise DataError(f"optimizer {self.optimizer!r} is unknown: use adam or adamw")
         if self.schedule not in ("epoch", "step"):
@@ -127,14 +136,6 @@ class Recipe:
                 f"teacher {self.teacher!r} with teacher_heatmaps {self.teacher_heatmaps} and teacher_joints "
                 f"{self.teacher_joints}: name a teacher and say with a number how much it counts, or neither"
             )
-        if not 0 <= self.teacher_heatmaps <= 1:
-            raise DataError(f"teacher_heatmaps is a share of the loss, and {self.teacher_heatmaps} not within 0..1")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise DataError(f"epochs {self.epochs} and batch_size {self.batch_size} must both be at least 1")
-        if self.local_steps < 0:
-            raise DataError(f"local_steps {self.local_steps} must be at least 0, where every step is shared")
-        if self.lr_final < 0 or not self.lr > 0:
-            raise DataError(f"lr {self.lr} must be above 0, and lr_final {self.lr_final} above 0, or 0 for lr")
         if self.source_weights and self.samples_per_epoch <= 0:
             raise DataError("source_weights draw persons with replacement: say how many an epoch in samples_per_epoch")
         if len({item.weight for item in self.datasets}) > 1 and self.samples_per_epoch <= 0:
@@ -147,54 +148,28 @@ class Recipe:
         Raises:
             DataError: A key is unknown or missing, or a value does not fit.
         """
-        known = {item.name: str(item.type) for item in fields(Recipe)}
+        known = get_type_hints(Recipe)
         if unknown := sorted(set(values) - set(known)):
             raise DataError(f"{origin}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if "model" not in values:
             raise DataError(f"{origin}: no model; name one, such as model: tp_r_a4")
-        return Recipe(**{name: _converted(name, known[name], value, origin) for name, value in values.items()})
+        check_data_sets(values.get("datasets", ()))
+        if isinstance(values.get("frozen"), str):
+            values = {**values, "frozen": [values["frozen"]]}  # one of them, and not its letters
+        return Recipe(**{name: _typed(name, known[name], value, origin) for name, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as plain values that YAML and JSON can hold."""
         return asdict(self) | {"input_size": list(self.input_size), "frozen": list(self.frozen)}
 
 
-def _converted(name: str, kind: str, value: Any, origin: str) -> Any:
+def _typed(name: str, kind: Any, value: Any, origin: str) -> Any:
     """A plain value as the type of its field; YAML reads 1e-4, which has no point, as text."""
     try:
-        return _CONVERTERS[kind](value)
-    except (AttributeError, TypeError, ValueError):
-        raise DataError(f"{origin}: {name} is {value!r}; give a value of type {kind}") from None
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != float(value):
-        raise ValueError(value)
-    return int(value)
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(value)
-    return value
-
-
-def _size(value: Any) -> tuple[int, int]:
-    height, width = value
-    return _integer(height), _integer(width)
-
-
-_CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    "str": str,
-    "int": _integer,
-    "bool": _boolean,
-    "float": float,
-    "tuple[int, int]": _size,
-    "tuple[str, ...]": lambda value: (value,) if isinstance(value, str) else tuple(map(str, value)),
-    "tuple[DataSet, ...]": data_sets,
-    "dict[str, float]": lambda value: {str(key): float(number) for key, number in value.items()},
-    "dict[str, Any]": lambda value: dict(value.items()),
-}
+        return typed(value, kind, strict=kind is bool)
+    except MismatchError as error:
+        form = getattr(kind, "__name__", "") if kind in (str, int, bool, float) else str(kind)
+        raise DataError(f"{origin}: {name} is {value!r}; give a value of type {form} ({error})") from None
 
 
 def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import InputError
+from transpose_sdk.typed import MismatchError, typed
 from transpose_sdk.values import is_whole
 
 
@@ -56,16 +57,9 @@ class Skeleton:
             InputError: Something is missing or does not fit.
         """
         try:
-            return Skeleton(
-                name=str(values["name"]),
-                names=tuple(values["names"]),
-                edges=tuple((int(a), int(b)) for a, b in values["edges"]),
-                flip_pairs=tuple((int(a), int(b)) for a, b in values["flip_pairs"]),
-                sigmas=tuple(float(sigma) for sigma in values["sigmas"]),
-                upper_body=tuple(int(index) for index in values["upper_body"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"this describes no skeleton ({error!r}): give all of a Skeleton's attributes") from None
+            return typed(values, Skeleton)
+        except MismatchError as error:
+            raise InputError(f"this describes no skeleton ({error}): give all of a Skeleton's attributes") from None
 
     @cached_property
     def mirrored(self) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transpose_sdk.errors import DataError
+from transpose_sdk.typed import MismatchError, typed
 from transpose_sdk.whole_file import whole_file
 
 
@@ -108,14 +109,12 @@ class DetectorConfig:
             origin: Where they come from, for the error.
 
         Raises:
-            DataError: There is no such option.
+            DataError: There is no such option, one that is needed is missing, or a value does not fit.
         """
         unknown = sorted(set(options) - {field.name for field in fields(cls)})
         if unknown:
             raise DataError(f"{origin} has unknown options {unknown}; remove them or use the version that wrote them.")
-        return cls(**{name: _tuples(value) for name, value in options.items()})
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that they were."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+        try:
+            return typed(options, cls)
+        except MismatchError as error:
+            raise DataError(f"{origin}: {error}; give a value of that form.") from None

@@ -24,7 +24,8 @@ from transpose_sdk.backend import Backend
 from transpose_sdk.backends import openvino
 from transpose_sdk.backends.openvino import OpenVINOBackend
 from transpose_sdk.bundles.bundle import Bundle
-from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
+from transpose_sdk.errors import BackendError, BundleError, InputError, MissingDependencyError
+from transpose_sdk.ranges import COUNT
 from transpose_sdk.user_folder import compiled_folder
 
 # Module and class of a runtime, and the extra that brings what it imports.
@@ -63,10 +64,13 @@ def open_backend(
         verify: Whether to run the bundle's probe before the backend counts.
 
     Raises:
+        InputError: `requests` is no count.
         BackendError: There is no such device, it lacks the precision or cannot run the graph, or its answers are wrong.
         BundleError: The bundle has no graph for it, or with `verify` no probe, or is damaged.
         MissingDependencyError: The runtime is not installed.
     """
+    if requests is not None and requests not in COUNT:
+        raise InputError(f"requests={requests!r}; give {COUNT}, or None for the device's own choice")
     runtime, place = parse_device(device)
     tries = _tries(bundle, runtime, place, precision)
     refused: dict[str, BackendError] = {}  # by what it says: a device that is missing is so for every precision

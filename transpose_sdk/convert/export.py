@@ -50,6 +50,12 @@ class CalibrationData:
     measure_images: str | Path | None = None
     detector: str | Path | Detector = "person"
 
+    def __post_init__(self) -> None:
+        if self.measure_images is not None and self.measure is None:
+            raise InputError(f"measure_images={self.measure_images}: give measure too, the COCO file of these images")
+        if self.images is not None and Path(self.calibration).is_dir():
+            raise InputError(f"images={self.images}: {self.calibration} is a folder of images itself; give one of both")
+
     def load(self, input_size: tuple[int, int], keypoints: int) -> tuple[People, People]:
         """People to calibrate with, and others to judge by.
 

@@ -11,6 +11,7 @@ from transpose_sdk.detectors.networks import recognise
 from transpose_sdk.detectors.person import PersonDetector
 from transpose_sdk.detectors.whole_frame import WholeFrame
 from transpose_sdk.errors import DetectorError
+from transpose_sdk.ranges import SHARE
 
 __all__ = ["Detections", "Detector", "GraphDetector", "PersonDetector", "WholeFrame", "open_detector"]
 
@@ -30,8 +31,8 @@ def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_thres
         DetectorError: There is no such detector, it cannot be read, or the device cannot run it.
         BundleError: The bundle is not there, damaged, or of another kind.
     """
-    if score_threshold is not None and not 0 <= score_threshold <= 1:
-        raise DetectorError(f"the score threshold is {score_threshold}; give a number from 0 to 1.")
+    if score_threshold is not None and score_threshold not in SHARE:
+        raise DetectorError(f"the score threshold is {score_threshold!r}; give {SHARE}.")
     if not isinstance(spec, str | Path):
         if isinstance(spec, Detector):
             return spec

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from transpose_sdk.drawing.overlay import AttentionOverlay
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
+from transpose_sdk.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.skeletons import Skeleton
 
 Color = tuple[int, int, int]
@@ -61,6 +62,9 @@ class PoseAnnotator:
     min_score: float = 0.2
     scale: float = 1.0
     attention: AttentionOverlay | None = None
+
+    def __post_init__(self) -> None:
+        check_ranges(self, min_score=FROM_0, scale=ABOVE_0)
 
     def annotate(self, scene: NDArray[np.uint8], poses: Poses, *, in_place: bool = False) -> NDArray[np.uint8]:
         """Draw every person, those lower in the picture (nearer to the camera) last.

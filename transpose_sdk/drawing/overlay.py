@@ -14,9 +14,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from transpose_sdk.dependency import AttentionMode, DependencyArea, Threshold, attention_areas
+from transpose_sdk.dependency import MODES, AttentionMode, DependencyArea, Threshold, attention_areas
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
+from transpose_sdk.ranges import FROM_0, SHARE, check_ranges
 
 # Between those published for TP-R-A4 and TP-H-A4, which are 7.7 and 2.3 times uniform.
 DEFAULT_THRESHOLD = Threshold(3.0, relative=True)
@@ -48,8 +49,11 @@ class AttentionOverlay:
     opacity: float = 0.75
 
     def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1:
-            raise InputError(f"opacity={self.opacity!r}: give a number from 0 to 1")
+        check_ranges(self, opacity=SHARE)
+        if self.mode not in MODES:
+            raise InputError(f"AttentionOverlay: mode={self.mode!r}; give one of {', '.join(MODES)}")
+        if not isinstance(self.threshold, Threshold) or self.threshold.value not in FROM_0:
+            raise InputError(f"AttentionOverlay: threshold={self.threshold!r}; give Threshold(a number from 0 on)")
 
     def paint(self, canvas: NDArray[np.uint8], poses: Poses, min_score: float) -> None:
         """Draw the areas of the people whose joint has at least this score, in place.

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from transpose_sdk.errors import InputError
+from transpose_sdk.typed import MismatchError, typed
 
 POSITIONS = ("sine", "learnable", "none")
 UPSAMPLINGS = ("deconv", "bilinear")
@@ -91,9 +92,9 @@ class Variant:
         if unknown := sorted(set(values) - known):
             raise InputError(f"unknown fields {unknown} in a network's description; known are {sorted(known)}")
         try:
-            return Variant(**values | {"input_size": tuple(values["input_size"])})
-        except (KeyError, TypeError) as error:
-            raise InputError(f"a network's description is incomplete ({error}); it needs {sorted(known)}") from error
+            return typed(values, Variant)
+        except MismatchError as error:
+            raise InputError(f"the numbers of a network do not fit: {error}") from error
 
     def _check_integers(self) -> None:
         for name in ("layers", "d_model", "ffn", "heads", "keypoints", "stem_width", "dilation", "head_channels"):

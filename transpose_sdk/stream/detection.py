@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transpose_sdk.arrays import Float
 from transpose_sdk.boxes import box_iou
 from transpose_sdk.detectors import Detector
+from transpose_sdk.ranges import FROM_0, SHARE, Range, check_ranges
 from transpose_sdk.tracking.tracker import TrackingOptions, Tracks
 
 SAMPLES = 48  # along each side of a frame, to tell whether the scene changed
@@ -40,6 +41,10 @@ class DetectionOptions:
     overlap: float = 0.57
     coast: float = 0.3
     unseen: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_ranges(self, shortest=FROM_0, longest=Range(self.shortest), score_drop=SHARE, scene_change=FROM_0)
+        check_ranges(self, overlap=SHARE, coast=FROM_0, unseen=SHARE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import SCORE_FLOOR, TYPES, Poses, chosen
+from transpose_sdk.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.tracking.side_swaps import exchange, exchanged
 
 # Joints of at least this score are followed at full speed; below, the filter leans on what it knows.
@@ -47,12 +48,7 @@ class SmoothingOptions:
     sides: float = 0.3
 
     def __post_init__(self) -> None:
-        for name, lowest in (("min_cutoff", 0.0), ("d_cutoff", 0.0)):
-            if not getattr(self, name) > lowest:
-                raise InputError(f"{name}={getattr(self, name)!r}: give a frequency above 0 Hz")
-        for name in ("beta", "bridge", "sides"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name}={getattr(self, name)!r}: give a number from 0 on")
+        check_ranges(self, min_cutoff=ABOVE_0, d_cutoff=ABOVE_0, beta=FROM_0, bridge=FROM_0, sides=FROM_0)
 
 
 @dataclass(frozen=True, eq=False)

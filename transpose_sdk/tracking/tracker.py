@@ -13,6 +13,7 @@ from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.boxes import box_iou, grown_boxes, pose_boxes
 from transpose_sdk.oks import oks, oks_nms
 from transpose_sdk.poses import SCORE_FLOOR, Poses, chosen
+from transpose_sdk.ranges import ABOVE_0, COUNT, FROM_0, SHARE, check_ranges
 from transpose_sdk.skeletons import Skeleton
 
 
@@ -47,6 +48,11 @@ class TrackingOptions:
     timeout: float = 2.0
     position_time: float = 0.15
     motion_time: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_ranges(self, duplicate=SHARE, birth_score=FROM_0, keep_score=FROM_0, confirm=COUNT, similarity=SHARE)
+        check_ranges(self, lost_similarity=SHARE, search=FROM_0, timeout=FROM_0)
+        check_ranges(self, position_time=ABOVE_0, motion_time=ABOVE_0)
 
 
 @dataclass(frozen=True, eq=False)
