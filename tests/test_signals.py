@@ -18,7 +18,7 @@ from transpose_sdk.crops import crop_affines, invert_affines
 from transpose_sdk.dependency import attention_areas
 from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.signals import OcclusionRule, attention_entropy, joint_signals, region_shares
+from transpose_sdk.signals import DEFAULT_RULE, OcclusionRule, attention_entropy, joint_signals, region_shares
 from transpose_sdk.skeletons import COCO17, MPII16, Skeleton
 
 GRID, INPUT = (16, 12), (128, 96)
@@ -121,7 +121,7 @@ def test_signals_are_those_of_the_dependency_areas() -> None:
 def test_the_hint_rises_where_the_score_falls() -> None:
     signals = np.full((5, 5), 0.2, np.float32)
     signals[0] = [0.9, 0.7, 0.5, 0.3, 0.1]
-    hint = OcclusionRule().hint(*signals)
+    hint = DEFAULT_RULE.hint(*signals)
     assert (np.diff(hint) > 0).all()
     assert ((hint > 0) & (hint < 1)).all()
 

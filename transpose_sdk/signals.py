@@ -28,15 +28,13 @@ FEATURES = ("score", "entropy", "joint", "limb", "mirror")  # what the occlusion
 class OcclusionRule:
     """How the occlusion hint follows from a joint's score and signals: a logistic rule, fitted for one network.
 
-    The default is for networks that have none of their own: that of an early TP-M.
-
     Attributes:
         weights: A constant, and one weight for each of `FEATURES`.
         threshold: The hint from which on a joint counts as hidden; balances precision and recall.
     """
 
-    weights: tuple[float, ...] = (-3.279, -3.290, 3.290, -0.436, -0.098, 1.214)
-    threshold: float = 0.186
+    weights: tuple[float, ...]
+    threshold: float
 
     def __post_init__(self) -> None:
         if len(self.weights) != 1 + len(FEATURES) or not np.isfinite((*self.weights, self.threshold)).all():
@@ -50,6 +48,10 @@ class OcclusionRule:
         constant, *weights = self.weights
         total = constant + sum(weight * value for weight, value in zip(weights, features, strict=True))
         return (1 / (1 + np.exp(-total))).astype(np.float32)
+
+
+# For networks that have none of their own: that of an early TP-M.
+DEFAULT_RULE = OcclusionRule((-3.279, -3.290, 3.290, -0.436, -0.098, 1.214), 0.186)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ def joint_signals(poses: Poses, rule: OcclusionRule | None = None) -> JointSigna
 
     Args:
         poses: Poses that carry attention.
-        rule: Of the network, a bundle's `occlusion`; None for the default.
+        rule: Of the network, a bundle's `occlusion`; None for `DEFAULT_RULE`.
 
     Raises:
         InputError: The poses carry no attention.
@@ -95,7 +97,7 @@ def joint_signals(poses: Poses, rule: OcclusionRule | None = None) -> JointSigna
         entropy[person] = attention_entropy(rows)
         shares[:, person] = region_shares(rows, cells, attention.grid, poses.skeleton)
     joint, limb, mirror, elsewhere = shares
-    rule = rule or OcclusionRule()
+    rule = rule or DEFAULT_RULE
     hint = rule.hint(poses.scores, entropy, joint, limb, mirror)
     return JointSignals(entropy, joint, limb, mirror, elsewhere, hint, hint >= rule.threshold)
 
