@@ -119,7 +119,7 @@ def test_imported_bundles_are_found_by_name(folder: Path, user_folder: Path) -> 
         (lambda d: d.update(skeleton=[1]), "skeleton: Expected .*, got `array`"),
         (lambda d: d.update(network={"name": "tp_m"}), "network: Object missing required field"),
         (lambda d: d.update(attention={"grid": [0, 3]}), r"attention\.grid\[0\]: Expected `int` >= 1"),
-        (lambda d: d.update(occlusion={"weights": [1.0]}), "occlusion: weights"),
+        (lambda d: d.update(occlusion={"weights": [1.0], "threshold": 0.5}), "occlusion: weights"),
         (lambda d: d.update(score_threshold=7), "score_threshold: Expected `float.*` <= 1"),
         (lambda d: d.update(accuracy="good"), "accuracy: Expected .*, got `str`"),
         (lambda d: d["graphs"]["fp16"].update(path="../model.xml"), r"outside the bundle, '\.\./model\.xml'"),
