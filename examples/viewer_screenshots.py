@@ -22,7 +22,7 @@ if sys.platform == "linux" and not any(os.environ.get(name) for name in ("DISPLA
 from PyQt6.QtCore import QSettings
 from PyQt6.QtWidgets import QApplication, QWidget
 
-from transpose_sdk.apps.viewer.dialogs import HelpSheet
+from transpose_sdk.apps.viewer.widgets.dialogs import HelpSheet
 from transpose_sdk.apps.viewer.window import MainWindow
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.errors import SinkError, SourceError

@@ -26,10 +26,10 @@ from PyQt6.QtCore import QPoint, QSettings, Qt, QTimer
 
 from transpose_sdk import COCO17
 from transpose_sdk.apps.viewer import memory
-from transpose_sdk.apps.viewer.body import BodyDiagram
-from transpose_sdk.apps.viewer.dialogs import HelpSheet, StreamDialog
-from transpose_sdk.apps.viewer.following import joint_at
-from transpose_sdk.apps.viewer.settings import MODES, Streaming
+from transpose_sdk.apps.viewer.engine.following import joint_at
+from transpose_sdk.apps.viewer.engine.settings import MODES, Streaming
+from transpose_sdk.apps.viewer.widgets.body import BodyDiagram
+from transpose_sdk.apps.viewer.widgets.dialogs import HelpSheet, StreamDialog
 from transpose_sdk.apps.viewer.window import MainWindow
 
 WAIT = 60.0  # seconds; a busy machine compiles slowly

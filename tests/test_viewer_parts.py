@@ -21,11 +21,11 @@ from PyQt6.QtCore import QSettings
 
 from transpose_sdk import COCO17, Poses
 from transpose_sdk.apps.viewer import memory
-from transpose_sdk.apps.viewer.cameras import list_cameras
-from transpose_sdk.apps.viewer.following import Following, joint_at
-from transpose_sdk.apps.viewer.playback import Playback
-from transpose_sdk.apps.viewer.settings import Look, Streaming
-from transpose_sdk.apps.viewer.statistics import SpeedMeter
+from transpose_sdk.apps.viewer.engine.cameras import list_cameras
+from transpose_sdk.apps.viewer.engine.following import Following, joint_at
+from transpose_sdk.apps.viewer.engine.playback import Playback
+from transpose_sdk.apps.viewer.engine.settings import Look, Streaming
+from transpose_sdk.apps.viewer.engine.statistics import SpeedMeter
 from transpose_sdk.errors import InputError
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import Frame, Latency

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
@@ -18,12 +19,13 @@ import numpy as np
 import pytest
 from blob_people import BlobDetector, picture, write_blob_bundle
 
-from transpose_sdk.apps.viewer.events import FrameView
-from transpose_sdk.apps.viewer.following import Following
-from transpose_sdk.apps.viewer.glow import heatmap_area
-from transpose_sdk.apps.viewer.recording import Recording
-from transpose_sdk.apps.viewer.settings import MODES, Look, Network, Streaming
-from transpose_sdk.apps.viewer.worker import ViewerWorker
+from transpose_sdk.apps import viewer
+from transpose_sdk.apps.viewer.engine.events import FrameView
+from transpose_sdk.apps.viewer.engine.following import Following
+from transpose_sdk.apps.viewer.engine.glow import heatmap_area
+from transpose_sdk.apps.viewer.engine.recording import Recording
+from transpose_sdk.apps.viewer.engine.settings import MODES, Look, Network, Streaming
+from transpose_sdk.apps.viewer.engine.worker import ViewerWorker
 from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.crops import apply_affine
 from transpose_sdk.decoding import decode_dark
@@ -33,6 +35,7 @@ from transpose_sdk.media.frames import SourceFrame
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import Frame, Latency, PoseStream
 
+VIEWER = Path(viewer.__file__).parent
 WAIT = 60.0  # seconds; a busy machine compiles slowly
 
 
@@ -86,8 +89,38 @@ def next_view(worker: ViewerWorker, fits: Callable[[FrameView], object] = lambda
 
 
 def test_the_worker_knows_no_qt() -> None:
-    code = "import sys, transpose_sdk.apps.viewer.worker; sys.exit('PyQt6' in sys.modules)"
+    code = "import sys, transpose_sdk.apps.viewer.engine.worker; sys.exit('PyQt6' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# From what everybody may import to what nobody does.
+ROOMS = [{"engine"}, {"style"}, {"memory", "bridge", "actions"}, {"widgets"}, {"window"}, {"app"}]
+
+
+def imports_of(file: Path) -> set[str]:
+    """The rooms of the viewer and the other packages that a file of the viewer imports."""
+    folder, found = file.relative_to(VIEWER).parent.parts, set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) - node.level + 1] if node.level else ()
+            found.add((*above, *str(node.module).split("."))[0])
+    return found
+
+
+def test_imports_point_from_the_window_to_the_engine() -> None:
+    height = {name: index for index, names in enumerate(ROOMS) for name in names}
+    imports: dict[str, set[str]] = {name: set() for name in height}
+    for file in VIEWER.rglob("*.py"):
+        if file != VIEWER / "__init__.py":
+            imports[file.relative_to(VIEWER).parts[0].removesuffix(".py")] |= imports_of(file)
+    wrong = [
+        (room, name) for room in imports for name in imports[room] - {room} if height.get(name, -1) >= height[room]
+    ]
+    assert wrong == []
+    assert "PyQt6" not in imports["engine"]
+    assert {"PyQt6", "engine", "style"} <= imports["widgets"]
 
 
 def test_worker_plays_follows_and_changes_while_it_runs(

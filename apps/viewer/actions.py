@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from PyQt6.QtGui import QAction, QKeySequence
 from PyQt6.QtWidgets import QWidget
 
-from .icons import icon
-from .theme import Theme
+from .style.icons import icon
+from .style.theme import Theme
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from PyQt6.QtCore import QObject, pyqtSignal
 
-from .events import SourceInfo
-from .settings import Network
+from .engine.events import SourceInfo
+from .engine.settings import Network
 
 
 class Signals(QObject):

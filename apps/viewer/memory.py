@@ -13,8 +13,8 @@ from PyQt6.QtCore import QByteArray, QSettings, QStandardPaths
 from transpose_sdk.dependency import Threshold
 from transpose_sdk.errors import InputError
 
-from .settings import Look, Network, Streaming
-from .theme import CHOICES
+from .engine.settings import Look, Network, Streaming
+from .style.theme import CHOICES
 
 Part = TypeVar("Part", Network, Streaming, Look)
 RECENT = 6

@@ -15,16 +15,16 @@ from transpose_sdk.media.sources import SourceSpec
 
 from .actions import color_actions, create_actions
 from .bridge import Bridge
-from .captions import caption
-from .dialogs import HelpSheet, ask_address, ask_file, ask_folder
-from .events import SourceInfo
-from .following import Following
+from .engine.events import SourceInfo
+from .engine.following import Following
+from .engine.settings import MODES, Look, Network, Streaming
+from .engine.statistics import Speed
+from .engine.worker import ViewerWorker
 from .memory import load, save
-from .settings import MODES, Look, Network, Streaming
-from .statistics import Speed
-from .theme import chosen_theme, palette, style_sheet
-from .worker import ViewerWorker
-from .workspace import Workspace
+from .style.theme import chosen_theme, palette, style_sheet
+from .widgets.captions import caption
+from .widgets.dialogs import HelpSheet, ask_address, ask_file, ask_folder
+from .widgets.workspace import Workspace
 
 PLOT_MS = 200
 SILENCE = 3.0  # seconds without a picture of a camera after which it is said

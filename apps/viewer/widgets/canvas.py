@@ -18,9 +18,9 @@ from PyQt6.QtWidgets import QWidget
 
 from transpose_sdk.errors import InputError
 
-from .events import FrameView
-from .following import joint_at
-from .theme import DARK, Theme
+from ..engine.events import FrameView
+from ..engine.following import joint_at
+from ..style.theme import DARK, Theme
 
 
 def joint_name(name: str) -> str:

@@ -12,10 +12,10 @@ from PyQt6.QtWidgets import QFileDialog, QLabel, QPushButton, QScrollArea, QVBox
 from transpose_sdk.bundles.bundle import bundle_names
 from transpose_sdk.dependency import Threshold
 
+from ..engine.settings import Look, Network, Streaming
+from ..memory import Remembered
+from ..style.theme import CHOICES
 from .forms import Amount, StillComboBox, Switch, choices, heading, labelled, line
-from .memory import Remembered
-from .settings import Look, Network, Streaming
-from .theme import CHOICES
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU", "CUDA", "TENSORRT")
 PRECISIONS = ("best", "fp16", "int8", "fp32")

@@ -6,8 +6,8 @@ from PyQt6.QtCore import QRectF, QSize, Qt, QTimer
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
-from .icons import icon
-from .theme import DARK, Theme
+from ..style.icons import icon
+from ..style.theme import DARK, Theme
 
 NOTICE_MS = 5000
 TURN_MS = 60

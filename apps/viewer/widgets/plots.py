@@ -8,8 +8,8 @@ from PyQt6.QtCore import QPointF, QRectF, Qt
 from PyQt6.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
-from .statistics import STAGES, Speed
-from .theme import DARK, Theme
+from ..engine.statistics import STAGES, Speed
+from ..style.theme import DARK, Theme
 
 HISTORY = 100  # samples
 TITLE_HEIGHT = 18

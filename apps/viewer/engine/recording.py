@@ -22,7 +22,7 @@ from .settings import Look
 
 WAITING = 8  # frames between the stream and the encoder; then the stream waits, which costs frames but no memory
 
-Shown = tuple[Frame, Following | None, Look]
+Entry = tuple[Frame, Following | None, Look]
 
 
 class Recording:
@@ -61,7 +61,7 @@ class Recording:
             )
             opened.pop_all()
         self._written = 0
-        self._frames: queue.Queue[Shown | None] = queue.Queue(WAITING)
+        self._frames: queue.Queue[Entry | None] = queue.Queue(WAITING)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="viewer-recording", daemon=True)
         self._thread.start()
@@ -88,8 +88,8 @@ class Recording:
         error: Exception | None = None
         try:
             with self._video, self._json:
-                while (shown := self._next()) is not None:
-                    self._write(*shown)
+                while (entry := self._next()) is not None:
+                    self._write(*entry)
             if not self._written:
                 raise InputError("nothing was recorded, for no picture came meanwhile: let the clip play and try again")
         except Exception as failure:  # noqa: BLE001 - shown in the window, which must stay usable
@@ -101,7 +101,7 @@ class Recording:
                     self._document.unlink()  # a video without frames leaves no file either
             self._ended(self.path, error)
 
-    def _next(self) -> Shown | None:
+    def _next(self) -> Entry | None:
         """The next frame; None once all are written and no more will come."""
         while True:
             try:

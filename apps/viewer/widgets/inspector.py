@@ -7,9 +7,9 @@ from PyQt6.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from transpose_sdk.skeletons import COCO17, Skeleton
 
+from ..engine.events import FrameView
 from .body import BodyDiagram
 from .canvas import joint_name
-from .events import FrameView
 from .forms import choices, heading, line
 from .plots import SpeedPlots
 

@@ -11,8 +11,8 @@ from PyQt6.QtWidgets import QToolTip, QWidget
 from transpose_sdk.drawing.annotator import skeleton_colors
 from transpose_sdk.skeletons import COCO17, Skeleton
 
+from ..style.theme import DARK, Theme
 from .canvas import joint_name
-from .theme import DARK, Theme
 
 # Places of the joints of all skeletons we know, in a figure of width and height 1 that looks at us, so that the
 # person's left is on our right. Only the left and the middle are given.

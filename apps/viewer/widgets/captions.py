@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..engine.events import FrameView
 from .canvas import joint_name
-from .events import FrameView
 
 MEANINGS = {
     "heatmap": "where the network sees it",

@@ -6,14 +6,14 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QAction, QResizeEvent
 from PyQt6.QtWidgets import QHBoxLayout, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
+from ..memory import Remembered
+from ..style.theme import Theme
 from .canvas import Canvas
 from .header import Header
 from .inspector import Inspector
-from .memory import Remembered
 from .messages import Banner, BusyChip
-from .panel import SettingsPanel
-from .start import StartPage
-from .theme import Theme
+from .settings_panel import SettingsPanel
+from .start_page import StartPage
 from .transport import Transport
 
 PANEL_WIDTH = 312

@@ -6,7 +6,7 @@ from PyQt6.QtCore import QSize, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QAction
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSlider, QStyle, QStyleOptionSlider, QToolButton, QWidget
 
-from .events import FrameView, SourceInfo
+from ..engine.events import FrameView, SourceInfo
 
 SETTLE_MS = 120  # the slider rests so long before its frame is gone to: each costs decoding up to there
 

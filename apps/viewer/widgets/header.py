@@ -6,10 +6,10 @@ from PyQt6.QtCore import QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QAction, QActionGroup
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QMenu, QToolButton, QWidget
 
-from .cameras import list_cameras
-from .icons import icon
-from .settings import MODES
-from .theme import Theme
+from ..engine.cameras import list_cameras
+from ..engine.settings import MODES
+from ..style.icons import icon
+from ..style.theme import Theme
 
 
 class Header(QWidget):

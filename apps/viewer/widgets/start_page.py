@@ -7,8 +7,8 @@ from pathlib import Path
 from PyQt6.QtCore import QSize, Qt, pyqtSignal
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from .icons import icon
-from .theme import DARK, Theme
+from ..style.icons import icon
+from ..style.theme import DARK, Theme
 
 
 class StartPage(QWidget):
