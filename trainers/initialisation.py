@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from transpose_sdk.convert.lite_hrnet import read_lite_hrnet
 from transpose_sdk.errors import TransposeError
 from transpose_sdk.models import TransPose, load_checkpoint, load_stem
 from transpose_sdk.models.create import build_model
+from transpose_sdk.models.transpose import TransPoseL
 
 from .recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 FINAL = "final_layer."
 
@@ -29,6 +34,11 @@ def initialise(model: TransPose, path: Path, new_final: bool = False) -> None:
     Raises:
         CheckpointError: The file does not fit; with `new_final` a stem alone does not either.
     """
+    if path.suffix == ".xml" and isinstance(model, TransPoseL):
+        stem, report = read_lite_hrnet(path)
+        model.lite_hrnet.load_state_dict(stem.state_dict())
+        logger.info("%s", report)
+        return
     if new_final:
         donor = build_model(replace(model.variant, keypoints=load_checkpoint(path).keypoints))
         load_checkpoint(path, donor)

@@ -17,6 +17,7 @@ from transpose_sdk.models import TransPose, create_model
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
 
+from .frozen_stem import STEM, FrozenStem, install
 from .initialisation import initialise, parameter_groups
 from .logs import Log
 from .processes import ALONE, Processes, share_statistics
@@ -45,6 +46,7 @@ class Run:
         preprocessing: From pixels to the network's input.
         processes: Who else takes part.
         teacher: A network to learn from, None without one.
+        stem: TP-L's stem while it is frozen.
         log: Where the run's numbers are written.
         epoch: Epochs done.
         step: Steps done within the current epoch.
@@ -64,6 +66,7 @@ class Run:
     preprocessing: Preprocessing
     processes: Processes
     teacher: Teacher | None
+    stem: FrozenStem | None
     log: Log
     epoch: int = 0
     step: int = 0
@@ -162,7 +165,13 @@ def start_run(
     groups = parameter_groups(model, recipe)
     optimizer = torch.optim.AdamW(groups, fused=True) if recipe.optimizer == "adamw" else torch.optim.Adam(groups)
     averaged = AveragedWeights(model, recipe.ema) if recipe.ema else None
-    teacher = Teacher(recipe.teacher, device, model.keypoints, recipe.precision) if recipe.teacher else None
+    stem = None
+    if STEM in recipe.frozen and device.type == "cpu":
+        graph = Path(recipe.teacher) if recipe.teacher.endswith(".xml") else None
+        stem = install(model, recipe.input_size, recipe.precision == "bf16", graph)
+    teacher = None
+    if recipe.teacher and not (stem and stem.taught):
+        teacher = Teacher(recipe.teacher, device, model.keypoints, recipe.precision)
     run = Run(
         recipe=recipe,
         folder=folder,
@@ -175,6 +184,7 @@ def start_run(
         preprocessing=Preprocessing().to(device),
         processes=processes,
         teacher=teacher,
+        stem=stem,
         log=Log(folder if processes.first else None, tensorboard),
     )
     if run.resume():

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from transpose_sdk.errors import InputError
-from transpose_sdk.models.transpose import TransPose, TransPoseH, TransPoseM, TransPoseM16, TransPoseR
+from transpose_sdk.models.transpose import TransPose, TransPoseH, TransPoseL, TransPoseM, TransPoseM16, TransPoseR
 from transpose_sdk.models.variant import Variant
 
 VARIANTS = {
@@ -19,14 +19,18 @@ VARIANTS = {
     "tp_m16": Variant(
         "tp_m16", "m16", layers=3, d_model=192, ffn=384, heads=4, upsampling="deconv", head_channels=64, dropout=0.0
     ),
+    "tp_l": Variant(
+        "tp_l", "l", layers=3, d_model=128, ffn=256, heads=4, upsampling="deconv", head_channels=32, dropout=0.0
+    ),
 }
 MODEL_NAMES = tuple(VARIANTS)
 
-_NETWORKS: dict[str, type[TransPoseR | TransPoseH | TransPoseM | TransPoseM16]] = {
+_NETWORKS: dict[str, type[TransPoseR | TransPoseH | TransPoseM | TransPoseM16 | TransPoseL]] = {
     "r": TransPoseR,
     "h": TransPoseH,
     "m": TransPoseM,
     "m16": TransPoseM16,
+    "l": TransPoseL,
 }
 _OPTIONS = tuple(field.name for field in fields(Variant) if field.name not in ("name", "family"))
 

@@ -16,9 +16,13 @@ from transpose_sdk.backend import Outputs
 from transpose_sdk.errors import InputError
 from transpose_sdk.models.encoder import Encoder, attention_map, resize_table, sine_table
 from transpose_sdk.models.hrnet import HighResolutionModule, conv_bn_relu
+from transpose_sdk.models.lite_hrnet import WIDTHS, LiteHRNet
 from transpose_sdk.models.mobilenet import DEEP_CHANNELS, FINE_CHANNELS, STEM_CHANNELS, mobilenet_features
 from transpose_sdk.models.resnet import bottlenecks
 from transpose_sdk.models.variant import Variant, check_size
+
+
+FUSED_CHANNELS = 64  # of TP-L's last map before its heatmaps
 
 
 class TransPose(nn.Module):
@@ -50,9 +54,7 @@ class TransPose(nn.Module):
             doublings = (variant.stride // HEATMAP_STRIDE).bit_length() - 1
             widths = [d_model, *(head_channels << number for number in reversed(range(doublings)))]
             self.deconv_layers = nn.Sequential(*(layer for pair in pairwise(widths) for layer in _deconv(*pair)))
-        self.final_layer = nn.Conv2d(head_channels, variant.keypoints, 1)
-        nn.init.normal_(self.final_layer.weight, std=0.001)
-        nn.init.constant_(self.final_layer.get_parameter("bias"), 0.0)
+        self.final_layer = _final_layer(head_channels, variant.keypoints)
 
     @property
     def keypoints(self) -> int:
@@ -90,28 +92,33 @@ class TransPose(nn.Module):
         Raises:
             InputError: The images have another form, or the stem does not divide their size.
         """
-        features, _ = self._encode(images)
-        return self._head(features)
+        encoded, fine, _ = self._encode(images)
+        return self._head(encoded, fine)
 
     def forward_with_attention(self, images: Tensor) -> Outputs[Tensor]:
         """Give raw heatmaps and what the last layer's attention is made of; see `forward`."""
-        features, projections = self._encode(images)
-        return Outputs(self._head(features), *projections[-1])
+        encoded, fine, projections = self._encode(images)
+        return Outputs(self._head(encoded, fine), *projections[-1])
 
     def attention_maps(self, images: Tensor) -> list[Tensor]:
         """Give every layer's attention, averaged over heads: tensors (N, L, L); see `forward`."""
-        _, projections = self._encode(images)
+        *_, projections = self._encode(images)
         return [attention_map(queries, keys) for queries, keys in projections]
 
-    def _encode(self, images: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the encoder reads, and a map at a quarter of the input that goes to the head past it, if there is one."""
+        return self.stem(images), None
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
         if images.dim() != 4 or images.shape[1] != 3:
             raise InputError(f"images have the shape {tuple(images.shape)}; give (N, 3, H, W)")
         check_size((images.shape[2], images.shape[3]), self.variant.multiple)
-        features = self.reduce(self.stem(images))
+        stem, fine = self._features(images)
+        features = self.reduce(stem)
         grid = (features.shape[2], features.shape[3])
         sequence = features.flatten(2).transpose(1, 2)
         sequence, projections = self.global_encoder(sequence, self._position(grid))
-        return sequence.transpose(1, 2).unflatten(2, grid), projections
+        return sequence.transpose(1, 2).unflatten(2, grid), fine, projections
 
     def _position(self, grid: tuple[int, int]) -> Tensor | None:
         """Position embedding (1, L, d) for an attention grid."""
@@ -125,7 +132,7 @@ class TransPose(nn.Module):
                 table = resize_table(table, self.grid, grid)
         return table.transpose(0, 1)
 
-    def _head(self, features: Tensor) -> Tensor:
+    def _head(self, features: Tensor, fine: Tensor | None) -> Tensor:
         if self.variant.upsampling == "deconv":
             return self.final_layer(self.deconv_layers(features))
         heatmaps = self.final_layer(features)
@@ -221,6 +228,45 @@ class TransPoseM16(TransPose):
         """Map (N, 3, H, W) to (N, 224, H / 16, W / 16)."""
         fine = self.features[:7](images)
         return torch.cat((self.features[7:](fine), functional.pixel_unshuffle(fine, 2)), dim=1)
+
+
+class TransPoseL(TransPose):
+    """TP-L: Lite-HRNet, whose features of three resolutions the encoder reads with the finer ones' cells side by side.
+
+    The finest features also go past the encoder to the head, so that a cell of 16 px need not carry all that lies in it.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__(variant, stem_channels=16 * WIDTHS[0] + 4 * WIDTHS[1] + WIDTHS[2])
+        self.lite_hrnet = LiteHRNet()
+        channels = (variant.head_channels or variant.d_model) + WIDTHS[0]
+        self.fuse = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            nn.Conv2d(channels, FUSED_CHANNELS, 1, bias=False),
+            nn.BatchNorm2d(FUSED_CHANNELS),
+            nn.ReLU(inplace=True),
+        )
+        self.final_layer = _final_layer(FUSED_CHANNELS, variant.keypoints)
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to (N, 1120, H / 16, W / 16)."""
+        return self._features(images)[0]
+
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        fine, middle, coarse = self.lite_hrnet(images)
+        folded = (functional.pixel_unshuffle(fine, 4), functional.pixel_unshuffle(middle, 2), coarse)
+        return torch.cat(folded, dim=1), fine
+
+    def _head(self, features: Tensor, fine: Tensor | None) -> Tensor:
+        assert fine is not None
+        return self.final_layer(self.fuse(torch.cat((self.deconv_layers(features), fine), dim=1)))
+
+
+def _final_layer(channels: int, keypoints: int) -> nn.Conv2d:
+    layer = nn.Conv2d(channels, keypoints, 1)
+    nn.init.normal_(layer.weight, std=0.001)
+    nn.init.constant_(layer.get_parameter("bias"), 0.0)
+    return layer
 
 
 def _deconv(channels: int, out_channels: int) -> tuple[nn.Module, ...]:
