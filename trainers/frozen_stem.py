@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from transpose_sdk.convert.lite_hrnet import read_lite_hrnet
 from transpose_sdk.models.transpose import TransPoseL
-from transpose_sdk.openvino_core import CORE
+from transpose_sdk.backends.openvino_core import CORE
 
 STEM = "lite_hrnet."
 

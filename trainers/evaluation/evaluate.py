@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.boxes import touching
 from transpose_sdk.errors import DataError
-from transpose_sdk.media.coco import coco_numbers, read_json
+from transpose_sdk.media.coco import coco_error, coco_numbers, read_json
 from transpose_sdk.media.image_file import read_annotated
 from transpose_sdk.poses import Poses
 from transpose_sdk.topdown import estimate_poses, without_duplicates
@@ -117,10 +117,18 @@ def score(benchmark: Benchmark, answers: Mapping[int, Answer], input_size: tuple
     """
     if benchmark.kind != "coco":
         return correct_shares(pair_up(benchmark, answers), benchmark.kind)
-    # As published, with annotated boxes too.
+    return coco_numbers(benchmark.content, _results(answers, input_size), benchmark.skeleton)
+
+
+def standard_error(benchmark: Benchmark, answers: Mapping[int, Answer], input_size: tuple[int, int]) -> float:
+    """Of the AP that `score` gives, by the bootstrap over images; see `transpose_sdk.coco.coco_error`."""
+    return coco_error(benchmark.content, _results(answers, input_size), benchmark.skeleton)
+
+
+def _results(answers: Mapping[int, Answer], input_size: tuple[int, int]) -> list[dict[str, Any]]:
+    """As published, after OKS-NMS with annotated boxes too."""
     left = {key: without_duplicates(answer.poses, input_size) for key, answer in answers.items()}
-    results = [row for key, poses in left.items() for row in poses.to_coco(key)]
-    return coco_numbers(benchmark.content, results, benchmark.skeleton)
+    return [row for key, poses in left.items() for row in poses.to_coco(key)]
 
 
 def read_detections(path: Path, images: set[Any]) -> dict[int, NDArray[np.float32]]:

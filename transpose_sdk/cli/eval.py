@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         answers = evaluation.evaluate_estimator(estimator, people, args.images, args.boxes)
         model = estimator.describe()
         numbers = evaluation.score(people, answers, estimator.bundle.input_size)
+        if kind == "coco":
+            numbers["AP_error"] = evaluation.standard_error(people, answers, estimator.bundle.input_size)
     paired = pairs.pair_up(people, answers)
     tables = {"joints": pairs.joint_table(paired, kind), "sizes": pairs.size_table(paired)}
     report = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from transpose_sdk.errors import CheckpointError, last_line
 from transpose_sdk.models.lite_hrnet import FINE_SCALE, Entry, FusionModule, LiteHRNet, ShuffleUnit
-from transpose_sdk.openvino_core import CORE
+from transpose_sdk.backends.openvino_core import CORE
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transpose_sdk.errors import DataError, MissingDependencyError
 from transpose_sdk.skeletons import Skeleton
@@ -79,6 +80,73 @@ def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], sk
     """
     if not results:
         return dict.fromkeys(COCO_NUMBERS, 0.0)
+    evaluation = _evaluated(ground_truth, results, skeleton)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(COCO_NUMBERS, (float(value) for value in evaluation.stats), strict=True))
+
+
+def coco_error(
+    ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton, resamples: int = 1000
+) -> float:
+    """The standard error of AP: its deviation when as many images are drawn again from these, with replacement.
+
+    The bootstrap (Efron 1979) over images and not over persons, because people of one image are alike. The same images
+    are drawn each time that it is called.
+
+    Args:
+        ground_truth: Content of a COCO keypoint file.
+        results: COCO keypoint results.
+        skeleton: Tells the sigmas.
+        resamples: How often to draw.
+
+    Raises:
+        MissingDependencyError: pycocotools is not installed.
+    """
+    if not results:
+        return 0.0
+    evaluation = _evaluated(ground_truth, results, skeleton)
+    images = len(evaluation.params.imgIds)
+    answers = evaluation.evalImgs[:images]  # persons of any area come first
+    found = [(place, answer) for place, answer in enumerate(answers) if answer is not None]
+    persons = np.zeros(images)
+    for place, answer in found:
+        persons[place] = np.sum(answer["gtIgnore"] == 0)
+    scores = np.concatenate([answer["dtScores"] for _, answer in found])
+    order = np.argsort(-scores, kind="stable")
+    image = np.concatenate([np.full(len(answer["dtScores"]), place) for place, answer in found])[order]
+    matched = np.concatenate([answer["dtMatches"] for _, answer in found], axis=1)[:, order] > 0
+    counted = ~np.concatenate([answer["dtIgnore"] for _, answer in found], axis=1).astype(bool)[:, order]
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(images, np.full(images, 1 / images), resamples)
+    precisions = [_precision(matched & counted, counted, times[image], times @ persons) for times in drawn]
+    return float(np.std(precisions, ddof=1))
+
+
+def _precision(
+    right: NDArray[np.bool_], counted: NDArray[np.bool_], times: NDArray[np.int64], persons: float
+) -> float:
+    """Average precision over thresholds of OKS (T) of D results, best first, each of which counts several times.
+
+    Args:
+        right: (T, D), results that are right.
+        counted: (T, D), results that are right or wrong.
+        times: (D,), how often a result is there.
+        persons: How many there are to find.
+    """
+    true, all_of_them = (np.cumsum(kind * times, axis=1) for kind in (right, counted))
+    precision = true / np.maximum(all_of_them, 1)
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = true / max(persons, 1)
+    levels = np.linspace(0, 1, 101)
+    reached = [np.searchsorted(row, levels, side="left") for row in recall]
+    padded = np.pad(precision, ((0, 0), (0, 1)))
+    return float(np.mean([row[places] for row, places in zip(padded, reached, strict=True)]))
+
+
+def _evaluated(ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton) -> Any:
+    """pycocotools' evaluation with its matches made."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -94,9 +162,7 @@ def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], sk
         evaluation = COCOeval(truth, truth.loadRes(bare), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(COCO_NUMBERS, (float(value) for value in evaluation.stats), strict=True))
+    return evaluation
 
 
 def _complete(ground_truth: dict[str, Any], keypoints: int) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from transpose_sdk.models.mobilenet import Depthwise
+
 WIDTHS = (40, 80, 160, 320)
 ENTRY_WIDTH = 32  # channels of the first convolution, and of the shuffle unit behind it
 MODULES = (2, 4, 2)  # of stages 2, 3 and 4, which have as many branches
@@ -136,7 +138,7 @@ def shuffle(first: Tensor, second: Tensor) -> Tensor:
 
 def _separable(channels: int, out_channels: int, stride: int, relu: bool = True) -> nn.Sequential:
     """Depthwise 3x3 and 1x1 convolution."""
-    depthwise = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels)
+    depthwise = Depthwise(channels, stride, bias=True)
     return nn.Sequential(depthwise, nn.Conv2d(channels, out_channels, 1), *([nn.ReLU(inplace=True)] if relu else []))
 
 

@@ -34,17 +34,15 @@ class Depthwise(nn.Conv2d):
     7 for 32 maps of 192x24x18 to half their size), so in training there every second cell of the whole map is taken.
     """
 
-    def __init__(self, channels: int, stride: int, dilation: int) -> None:
-        super().__init__(
-            channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=channels, bias=False
-        )
+    def __init__(self, channels: int, stride: int, dilation: int = 1, bias: bool = False) -> None:
+        super().__init__(channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, h, w) to (N, channels, h / stride, w / stride)."""
         step = self.stride[0]
         if step == 1 or x.is_cuda or not (self.training and self.weight.requires_grad):
             return super().forward(x)
-        whole = functional.conv2d(x, self.weight, None, 1, self.padding, self.dilation, self.groups)
+        whole = functional.conv2d(x, self.weight, self.bias, 1, self.padding, self.dilation, self.groups)
         return whole[:, :, ::step, ::step]
 
 

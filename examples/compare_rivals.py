@@ -1,0 +1,135 @@
+"""Our networks beside PP-TinyPose on the same images and boxes, each in its own geometry: AP and time per person.
+
+    python examples/compare_rivals.py --coco ANN.json --images DIR --tinypose tinypose_256x192_fp16.xml
+        [--bundle NAME ...] [--precision fp32] [--threads 1] [--flip]
+
+PP-TinyPose (PaddleDetection, Apache-2.0) is an OpenVINO graph beside you: it isn't part of this package. It speaks
+HRNet's geometry, where a cell of the heatmap is 4 px of the crop, and its flip test moves the mirrored heatmaps by one
+cell; ours is DARK's, where the corners of heatmap and crop fall together. Both are decoded alike. Errors of AP are those
+of the bootstrap over images. Times are medians of one person at a time, taken in turns within one run, from the crop's
+uint8 pixels to heatmaps. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.crops import PADDING
+from transpose_sdk.decoding import decode_dark
+from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.poses import Poses, person_scores
+from transpose_sdk.skeletons import COCO17
+from transpose_sdk.trainers.evaluation.benchmark import read_benchmark
+from transpose_sdk.trainers.evaluation.evaluate import answers_to_boxes, evaluate_estimator, image_reader, score, standard_error
+
+STRIDE = 4  # px of the crop for a cell of PP-TinyPose's heatmap
+Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (H, W, 3) BGR crop to (K, h, w) heatmaps
+
+
+class TinyPose:
+    """PP-TinyPose in OpenVINO.
+
+    Args:
+        path: Its graph (.xml).
+        precision: "f32" or "bf16".
+        threads: Of the CPU.
+        flip: Whether to average with the mirrored crop.
+    """
+
+    def __init__(self, path: Path, precision: str, threads: int, flip: bool) -> None:
+        model = CORE.read_model(path)
+        self.input_size = (model.inputs[0].shape[2], model.inputs[0].shape[3])
+        # From uint8 BGR pixels within the graph, as ours.
+        steps = ov.preprocess.PrePostProcessor(model)
+        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input().tensor().set_color_format(ov.preprocess.ColorFormat.BGR)
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        steps.input().preprocess().convert_color(ov.preprocess.ColorFormat.RGB).convert_element_type(ov.Type.f32)
+        steps.input().preprocess().mean([255 * value for value in IMAGENET_MEAN])
+        steps.input().preprocess().scale([255 * value for value in IMAGENET_STD])
+        options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._graph = CORE.compile_model(steps.build(), "CPU", options)
+        self._flip = flip
+
+    def infer(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Heatmaps (K, h, w) of a crop (H, W, 3) uint8 BGR."""
+        return np.array(self._graph(crop[None])[0][0])
+
+    def pose(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
+        """Poses of boxes (N, 4), in HRNet's geometry."""
+        height, width = self.input_size
+        coords, joint_scores = np.empty((len(boxes), 17, 2), np.float32), np.empty((len(boxes), 17), np.float32)
+        for row, (x, y, w, h) in enumerate(boxes):
+            span = PADDING * max(w, h * width / height)  # in image px, as wide as the crop
+            affine = np.array(
+                [
+                    [width / span, 0, width / 2 - (x + w / 2) * width / span],
+                    [0, width / span, height / 2 - (y + h / 2) * width / span],
+                ]
+            )
+            crop = cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR)
+            heatmaps = self.infer(crop)
+            if self._flip:
+                mirrored = self.infer(np.ascontiguousarray(crop[:, ::-1]))[COCO17.mirrored, :, ::-1]
+                moved = mirrored.copy()
+                moved[:, :, 1:] = mirrored[:, :, :-1]
+                heatmaps = 0.5 * (heatmaps + moved)
+            found, joint_scores[row] = (values[0] for values in decode_dark(heatmaps[None]))
+            coords[row] = (STRIDE * found - affine[:, 2]) * span / width
+        return Poses(coords, joint_scores, boxes, person_scores(joint_scores, scores), COCO17)
+
+
+def main() -> None:
+    """Evaluate, time and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--coco", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--tinypose", type=Path, required=True)
+    parser.add_argument("--bundle", nargs="*", default=[])
+    parser.add_argument("--precision", nargs="*", default=["fp16"], help="of our bundles; several make several rows")
+    parser.add_argument("--half", action="store_true", help="let the CPU calculate PP-TinyPose in bfloat16")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--flip", action="store_true")
+    parser.add_argument("--rounds", type=int, default=60)
+    args = parser.parse_args()
+    benchmark, read_image = read_benchmark(args.coco, COCO17), image_reader(args.images)
+    rows, timed = {}, {}
+    rival = TinyPose(args.tinypose, "bf16" if args.half else "f32", args.threads, args.flip)
+    answers = answers_to_boxes(rival.pose, benchmark, read_image)
+    size = rival.input_size
+    rows["PP-TinyPose"] = (score(benchmark, answers, size), standard_error(benchmark, answers, size))
+    crop = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    timed["PP-TinyPose"] = (rival.infer, crop)
+    for name in args.bundle:
+        for precision in args.precision:
+            estimator = PoseEstimator(name, "CPU", precision, "frame", flip_test=args.flip)
+            size = open_bundle(name, "pose").input_size
+            answers = evaluate_estimator(estimator, benchmark, args.images)
+            title = f"{Path(name).stem} {precision}"
+            rows[title] = (score(benchmark, answers, size), standard_error(benchmark, answers, size))
+    sys.stdout.write("| network | AP | AP50 | AP75 |\n|---|---|---|---|\n")
+    for title, (numbers, error) in rows.items():
+        sys.stdout.write(
+            f"| {title} | {numbers['AP']:.3f} +- {error:.3f} | {numbers['AP50']:.3f} | {numbers['AP75']:.3f} |\n"
+        )
+    _ = time, timed
+
+
+if __name__ == "__main__":
+    main()
