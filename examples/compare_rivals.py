@@ -5,9 +5,9 @@
 
 PP-TinyPose (PaddleDetection, Apache-2.0) is an OpenVINO graph beside you: it isn't part of this package. It speaks
 HRNet's geometry, where a cell of the heatmap is 4 px of the crop, and its flip test moves the mirrored heatmaps by one
-cell; ours is DARK's, where the corners of heatmap and crop fall together. Both are decoded alike. Errors of AP are those
-of the bootstrap over images. Times are medians of one person at a time, taken in turns within one run, from the crop's
-uint8 pixels to heatmaps. Prints a Markdown table.
+cell; ours is DARK's, where the corners of heatmap and crop fall together. Both are decoded alike. Errors of AP are
+those of the bootstrap over images. Times are medians of one person at a time, taken in turns within one run, from the
+crop's uint8 pixels to heatmaps. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.crops import PADDING
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.poses import Poses, person_scores
 from transpose_sdk.skeletons import COCO17
 from transpose_sdk.trainers.evaluation.benchmark import read_benchmark
-from transpose_sdk.trainers.evaluation.evaluate import answers_to_boxes, evaluate_estimator, image_reader, score, standard_error
+from transpose_sdk.trainers.evaluation.evaluate import (
+    answers_to_boxes,
+    evaluate_estimator,
+    image_reader,
+    score,
+    standard_error,
+)
 
 STRIDE = 4  # px of the crop for a cell of PP-TinyPose's heatmap
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (H, W, 3) BGR crop to (K, h, w) heatmaps

@@ -121,6 +121,8 @@ def test_foreign_checkpoints_fill_a_network(wrap: Any, what: str, tmp_path: Path
         ("tp_m", {}),
         ("tp_m16", {}),
         ("tp_m16", {"head_channels": 32, "input_size": (192, 144)}),
+        ("tp_l", {}),
+        ("tp_l", {"head_channels": 16, "keypoints": 16, "input_size": (128, 96)}),
         ("tp_r_a4", {"keypoints": 16, "input_size": (256, 256)}),  # MPII
         ("tp_h_s", {"layers": 5, "position": "learnable", "input_size": (128, 96)}),
         ("tp_r_a3", {"layers": 2, "upsampling": "bilinear"}),

@@ -17,7 +17,7 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 from transpose_sdk.backend import Outputs
 from transpose_sdk.crops import apply_affine, boxes_to_centers_scales, crop_affines
 from transpose_sdk.errors import DataError
-from transpose_sdk.media.coco import COCO_NUMBERS, coco_numbers
+from transpose_sdk.media.coco import COCO_NUMBERS, coco_error, coco_numbers
 from transpose_sdk.skeletons import COCO17
 from transpose_sdk.topdown import flip_average
 from transpose_sdk.trainers.evaluation.benchmark import Benchmark
@@ -200,3 +200,33 @@ def test_unreadable_images_are_named(tmp_path: Path, content: bytes | None) -> N
         (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"cannot read the image .*a\.png"):
         image_reader(tmp_path)("a.png")
+
+
+def test_standard_error_is_that_of_images_drawn_again() -> None:
+    """Against pycocotools on the images that are drawn, each as an image of its own."""
+    rng = np.random.default_rng(3)
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(6)]
+    people, rows = [], []
+    for number in range(6):
+        for _ in range(rng.integers(1, 4)):
+            joints = np.concatenate((rng.uniform(0, 100, (17, 2)), np.full((17, 1), 2.0)), axis=1)
+            box = [0.0, 0.0, 100.0, 100.0]
+            people.append({"image_id": number, "bbox": box, "area": 5000.0, "keypoints": joints.ravel().tolist()})
+            joints[:, :2] += rng.normal(0, 6, (17, 2))
+            score = float(rng.uniform())
+            rows.append({"image_id": number, "category_id": 1, "keypoints": joints.ravel().tolist(), "score": score})
+    truth = {"images": images, "annotations": people}
+    precisions = []
+    for times in np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), 30):
+        drawn = [(source, new) for new, source in enumerate(np.repeat(np.arange(6), times))]
+        again = {
+            "images": [{"id": new, "file_name": f"{new}.png"} for _, new in drawn],
+            "annotations": [
+                item | {"image_id": new} for old, new in drawn for item in people if item["image_id"] == old
+            ],
+        }
+        found = [row | {"image_id": new} for old, new in drawn for row in rows if row["image_id"] == old]
+        precisions.append(coco_numbers(again, found, COCO17)["AP"])
+    assert coco_error(truth, rows, COCO17, resamples=30) == pytest.approx(np.std(precisions, ddof=1), rel=1e-6)
+    assert np.std(precisions) > 0.01
+    assert coco_error(truth, [], COCO17) == 0

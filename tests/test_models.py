@@ -113,6 +113,7 @@ def test_parameter_and_key_counts(name: str) -> None:
         ("tp_m", {}, 1_007_889),
         ("tp_m", {"head_channels": 64}, 1_007_889 - 64 * (128 * 16 + 2 + 17)),
         ("tp_m16", {}, 2_039_249),
+        ("tp_l", {}, 1_299_480 + 735_897),
         # a layer: projections, feed-forward part, two LayerNorms
         ("tp_m16", {"layers": 2}, 2_039_249 - (4 * 192 * 193 + 2 * 192 * 384 + 384 + 192 + 4 * 192)),
     ],
@@ -145,6 +146,8 @@ def test_tp_h_widths_of_table_4(d_model: int, ffn: int) -> None:
         ("tp_m16", TINY),
         ("tp_m16", TINY | {"position": "learnable", "head_channels": 8}),
         ("tp_m16", TINY | {"keypoints": 5, "upsampling": "bilinear", "head_channels": None}),
+        ("tp_l", TINY),
+        ("tp_l", TINY | {"keypoints": 5, "position": "learnable", "head_channels": 8}),
     ],
 )
 @pytest.mark.parametrize("size", [(64, 48), (32, 64)])  # the size it was built for, and another one
@@ -263,7 +266,7 @@ def test_wrong_images_say_the_shape_wanted(shape: tuple[int, ...], message: str)
 
 def test_model_names_are_all_buildable() -> None:
     with torch.device("meta"):
-        assert {create_model(name).variant.name for name in MODEL_NAMES} == {*PUBLISHED, "tp_m", "tp_m16"}
+        assert {create_model(name).variant.name for name in MODEL_NAMES} == {*PUBLISHED, "tp_m", "tp_m16", "tp_l"}
 
 
 def test_exported_program_takes_any_batch() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from transpose_sdk.convert.lite_hrnet import read_lite_hrnet
-from transpose_sdk.errors import TransposeError
+from transpose_sdk.errors import DataError, TransposeError
 from transpose_sdk.models import TransPose, load_checkpoint, load_stem
 from transpose_sdk.models.create import build_model
 from transpose_sdk.models.transpose import TransPoseL
@@ -52,6 +52,23 @@ def initialise(model: TransPose, path: Path, new_final: bool = False) -> None:
         load_stem(model, path)
 
 
+def freeze(model: nn.Module, recipe: Recipe) -> None:
+    """Keep what the recipe calls frozen from learning.
+
+    Raises:
+        DataError: `frozen` or `slower` names no part of the network.
+    """
+    parameters = dict(model.named_parameters())
+    for what, prefixes in (("frozen", recipe.frozen), ("slower", recipe.slower)):
+        for prefix in prefixes:
+            if not any(name.startswith(prefix) for name in parameters):
+                first = next(iter(parameters))
+                raise DataError(f"{what}: no part of {recipe.model} is called {prefix!r}; its first is {first!r}")
+    for name, parameter in parameters.items():
+        if name.startswith(recipe.frozen):
+            parameter.requires_grad_(False)
+
+
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """The optimizer's groups: weight decay for matrices and kernels alone, a learning rate for the final layer.
 
@@ -67,6 +84,9 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         if not parameter.requires_grad:
             continue
         scale = recipe.lr_final / recipe.lr if recipe.lr_final and name.startswith(FINAL) else 1.0
+        for prefix, factor in recipe.slower.items():
+            if name.startswith(prefix):
+                scale = factor
         decay = recipe.weight_decay if recipe.optimizer == "adamw" and parameter.dim() > 1 else 0.0
         groups.setdefault((scale, decay), []).append(parameter)
     return [

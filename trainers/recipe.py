@@ -52,6 +52,7 @@ class Recipe:
         lr: First learning rate.
         lr_end: Last learning rate.
         lr_final: First learning rate of the final layer, which then falls by the same factor; 0 for `lr`.
+        slower: Factors on the learning rate of modules, by prefixes of their names.
         new_final: Whether the final layer of the checkpoint to start from is replaced by a uniformly initialised one.
         warmup_steps: Steps over which the learning rate rises from zero.
         schedule: "epoch" (published: constant within an epoch) or "step".
@@ -97,6 +98,7 @@ class Recipe:
     lr: float = 1e-4
     lr_end: float = 1e-5
     lr_final: float = 0.0
+    slower: dict[str, float] = field(default_factory=dict)
     new_final: bool = False
     warmup_steps: int = 0
     schedule: str = "epoch"

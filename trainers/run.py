@@ -17,8 +17,8 @@ from transpose_sdk.models import TransPose, create_model
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
 
-from .frozen_stem import STEM, FrozenStem, install
-from .initialisation import initialise, parameter_groups
+from .frozen_stem import FrozenStem, frozen_stem
+from .initialisation import freeze, initialise, parameter_groups
 from .logs import Log
 from .processes import ALONE, Processes, share_statistics
 from .recipe import Recipe
@@ -165,13 +165,8 @@ def start_run(
     groups = parameter_groups(model, recipe)
     optimizer = torch.optim.AdamW(groups, fused=True) if recipe.optimizer == "adamw" else torch.optim.Adam(groups)
     averaged = AveragedWeights(model, recipe.ema) if recipe.ema else None
-    stem = None
-    if STEM in recipe.frozen and device.type == "cpu":
-        graph = Path(recipe.teacher) if recipe.teacher.endswith(".xml") else None
-        stem = install(model, recipe.input_size, recipe.precision == "bf16", graph)
-    teacher = None
-    if recipe.teacher and not (stem and stem.taught):
-        teacher = Teacher(recipe.teacher, device, model.keypoints, recipe.precision)
+    stem = frozen_stem(model, recipe) if device.type == "cpu" else None
+    apart = recipe.teacher and not (stem and stem.teaches)
     run = Run(
         recipe=recipe,
         folder=folder,
@@ -183,7 +178,7 @@ def start_run(
         scaler=torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16"),
         preprocessing=Preprocessing().to(device),
         processes=processes,
-        teacher=teacher,
+        teacher=Teacher(recipe.teacher, device, model.keypoints, recipe.precision) if apart else None,
         stem=stem,
         log=Log(folder if processes.first else None, tensorboard),
     )
@@ -206,13 +201,7 @@ def _network(recipe: Recipe, init: Path | None, keypoints: int) -> TransPose:
     model = create_model(recipe.model, **{"keypoints": keypoints, "input_size": recipe.input_size, **recipe.variant})
     if init:
         initialise(model, init, recipe.new_final)
-    names = [name for name, _ in model.named_parameters()]
-    for prefix in recipe.frozen:
-        if not any(name.startswith(prefix) for name in names):
-            raise DataError(f"frozen: no part of {recipe.model} is called {prefix!r}; its first is {names[0]!r}")
-    for name, parameter in model.named_parameters():
-        if name.startswith(recipe.frozen):
-            parameter.requires_grad_(False)
+    freeze(model, recipe)
     return model
 
 

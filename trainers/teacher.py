@@ -89,7 +89,10 @@ class Teacher:
         return infer, model.input_size, model.keypoints
 
     def _foreign(self, path: Path, device: torch.device) -> tuple[Callable[[Tensor], Tensor], tuple[int, int], int]:
-        """An OpenVINO graph of one (1, 3, H, W) RGB input, normalised as ours; its first 4-d output is the heatmaps."""
+        """An OpenVINO graph of one (1, 3, H, W) RGB input, normalised as ours; its first 4-d output is the heatmaps.
+
+        Networks of others speak HRNet's geometry.
+        """
         try:
             graph = CORE.read_model(path)
             (size,) = [tuple(value.shape) for value in graph.inputs]
@@ -108,7 +111,8 @@ class Teacher:
             infer = infer or self._graph_on_cpu(graph, maps[0], device)
         except RuntimeError as error:
             raise DataError(f"{path} cannot teach ({last_line(error)}): {_WANTED}") from error
-        return infer, (size[2], size[3]), maps[0].shape[1]
+        made = infer
+        return lambda crops: hrnet_to_dark(made(crops)), (size[2], size[3]), maps[0].shape[1]
 
     def _graph_in_torch(self, output: ov.Output, device: torch.device) -> Callable[[Tensor], Tensor]:
         # A network that only answers is nearer to float32 in float16 than in bfloat16.
@@ -173,6 +177,25 @@ class Teacher:
         to_crop = (self.input_size[1] - 1) / (own[1] - 1)
         to_student = (size[1] - 1) / (student[1] - 1)
         return to_crop * pixel_ratio(student, self.input_size) * to_student
+
+
+def hrnet_to_dark(heatmaps: Tensor) -> Tensor:
+    """Resample heatmaps of HRNet's geometry, crop px = 4 x heatmap px, to ours, whose corners are the crop's.
+
+    Read as they are, they would be off by up to three quarters of a cell at the far edges.
+
+    Args:
+        heatmaps: (N, K, h, w) of crops of (4 h, 4 w).
+    """
+    height, width = heatmaps.shape[2:]
+    axes = []
+    for size in (height, width):
+        cells = torch.arange(size, device=heatmaps.device)
+        step = (HEATMAP_STRIDE * size - 1) / (size - 1) / HEATMAP_STRIDE
+        axes.append(cells * step / (size - 1) * 2 - 1)
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack((columns, rows), dim=-1).expand(len(heatmaps), -1, -1, -1)
+    return grid_sample(heatmaps, grid, align_corners=True, padding_mode="border")
 
 
 def pixel_ratio(student: tuple[int, int], teacher: tuple[int, int]) -> float:

@@ -15,9 +15,9 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
-from transpose_sdk.errors import CheckpointError, last_line
-from transpose_sdk.models.lite_hrnet import FINE_SCALE, Entry, FusionModule, LiteHRNet, ShuffleUnit
 from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.errors import CheckpointError, last_line
+from transpose_sdk.models.lite_hrnet import FINE_SCALE, Entry, FusionModule, LiteHRNet, ShuffleUnit, parts
 
 
 @dataclass
@@ -69,11 +69,11 @@ def read_lite_hrnet(path: str | Path) -> tuple[LiteHRNet, StemReport]:
         raise CheckpointError(f"{path} has {len(maps)} outputs with four dimensions: give PP-TinyPose, which has one")
     network, reader = LiteHRNet().eval(), _Reader(path)
     source = maps[0].get_node().input_value(0)
-    final = nn.Conv2d(network.decoder[-1][1].out_channels, source.get_shape()[1], 1)
+    final = nn.Conv2d(parts(network.decoder[-1])[1].out_channels, source.get_shape()[1], 1)
     with torch.no_grad():
         reader.network(network, reader.convolution(source, final))
-        for value in network.decoder[-1][1].parameters():
-            value *= FINE_SCALE
+        for parameter in parts(network.decoder[-1])[1].parameters():
+            parameter.mul_(FINE_SCALE)
         final.weight /= FINE_SCALE
     count = sum("Convolution" in node.get_type_name() for node in graph.get_ops())
     parameters = sum(value.numel() for part in (network, final) for value in part.parameters())
@@ -98,7 +98,7 @@ class _Reader:
     def network(self, network: LiteHRNet, finest: ov.Output) -> None:
         branches: list[ov.Output] = []
         value = finest
-        for place, block in enumerate(reversed(list(network.decoder))):
+        for place, block in enumerate(reversed(parts(network.decoder))):
             value = self.separable(value, block)
             if place < len(network.decoder) - 1:
                 branch, up = self.inputs(value, "Add")
@@ -106,8 +106,9 @@ class _Reader:
                 value = self.inputs(up, "Interpolate")[0]
             else:
                 branches.append(value)
-        for stage, transitions in zip(reversed(list(network.stages)), reversed(list(network.transitions)), strict=True):
-            for module in reversed(list(stage)):
+        transitions_of = map(parts, reversed(parts(network.transitions)))
+        for stage, transitions in zip(reversed(parts(network.stages)), transitions_of, strict=True):
+            for module in reversed(parts(stage)):
                 branches = self.fusion(branches, module)
             if len(transitions) == 1:  # the new branch is made of the last one before
                 new = self.separable(branches.pop(), transitions[0])
@@ -128,15 +129,9 @@ class _Reader:
     def fusion(self, outputs: Sequence[ov.Output], module: FusionModule) -> list[ov.Output]:
         features: list[ov.Output | None] = [None] * len(outputs)
         finest = self.inputs(outputs[0], "Relu")[0]
-        for target, (value, paths) in enumerate(zip(outputs, module.fuse_layers, strict=True)):
-            (value,) = self.inputs(value, "Relu")
-            terms = []
-            for _ in range(len(outputs) - 1):
-                value, term = self.inputs(value, "Add")
-                terms.append(term)
-            doubled = self.inputs(value, "Add")
-            self.same(*doubled)
-            for source, (term, path) in enumerate(zip((doubled[0], *reversed(terms)), paths, strict=True)):
+        for target, (output, paths) in enumerate(zip(outputs, map(parts, parts(module.fuse_layers)), strict=True)):
+            terms = self.terms(self.inputs(output, "Relu")[0], len(outputs))
+            for source, (term, path) in enumerate(zip(terms, paths, strict=True)):
                 feature = self.fuse_path(term, path) if source != target else term
                 if source == 0 and target > 0:
                     self.same(feature, finest)
@@ -146,15 +141,26 @@ class _Reader:
         inputs = []
         for feature, branch in zip(features, module.branches, strict=True):
             assert feature is not None
-            for unit in reversed(list(branch)):
-                feature = self.unit(feature, unit)
-            inputs.append(feature)
+            value = feature
+            for unit in reversed(parts(branch)):
+                value = self.unit(value, unit)
+            inputs.append(value)
         return inputs
+
+    def terms(self, total: ov.Output, count: int) -> list[ov.Output]:
+        """What a sum is made of; its first term is in it twice."""
+        terms = []
+        for _ in range(count - 1):
+            total, term = self.inputs(total, "Add")
+            terms.append(term)
+        first, second = self.inputs(total, "Add")
+        self.same(first, second)
+        return [first, *reversed(terms)]
 
     def fuse_path(self, value: ov.Output, path: nn.Module) -> ov.Output:
         if isinstance(path, nn.Conv2d):
             return self.convolution(self.inputs(value, "Interpolate")[0], path)
-        for block in reversed(list(path.children())):
+        for block in reversed(parts(path)):
             value = self.separable(value, block)
         return value
 
@@ -164,7 +170,7 @@ class _Reader:
         return self.halves(kept, self.convolution(self.inputs(changed, "Relu")[0], unit.mix))
 
     def separable(self, value: ov.Output, block: nn.Module) -> ov.Output:
-        for layer in reversed(list(block.children())):
+        for layer in reversed(parts(block)):
             value = self.inputs(value, "Relu")[0] if isinstance(layer, nn.ReLU) else self.convolution(value, layer)
         return value
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from transpose_sdk.convert.fold_shuffles import fold_shuffles
 from transpose_sdk.models import TransPose
 from transpose_sdk.models.preprocessing import Preprocessing
+from transpose_sdk.models.transpose import TransPoseL
 
 OUTPUT_NAMES = ("heatmaps", "queries", "keys")
 OPSET = 18  # from 17 on, a LayerNorm is one node
@@ -42,7 +44,7 @@ def export_onnx(model: TransPose, path: Path) -> None:
         model: The pose network.
         path: File to write.
     """
-    network = DeployedNetwork(model)
+    network = DeployedNetwork(fold_shuffles(model) if isinstance(model, TransPoseL) else model)
     # Traced with two crops: a graph traced with one silently stays at one.
     crops = torch.zeros((2, *model.input_size, 3), dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=1024)

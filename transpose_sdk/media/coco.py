@@ -124,9 +124,7 @@ def coco_error(
     return float(np.std(precisions, ddof=1))
 
 
-def _precision(
-    right: NDArray[np.bool_], counted: NDArray[np.bool_], times: NDArray[np.int64], persons: float
-) -> float:
+def _precision(right: NDArray[np.bool_], counted: NDArray[np.bool_], times: NDArray[np.int64], persons: float) -> float:
     """Average precision over thresholds of OKS (T) of D results, best first, each of which counts several times.
 
     Args:
@@ -146,7 +144,7 @@ def _precision(
 
 
 def _evaluated(ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton) -> Any:
-    """pycocotools' evaluation with its matches made."""
+    """COCO's own evaluation, with its matches made."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval

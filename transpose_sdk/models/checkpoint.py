@@ -30,7 +30,12 @@ from transpose_sdk.whole_file import whole_file
 _FORMAT = "transpose-sdk/checkpoint/1"
 _SHOWN_NAMES = 5
 # A weight that no family before it in this order has.
-_TELLING = {"h": "stage2.0.branches.0.0.conv1.weight", "m16": "features.13.conv.0.weight", "m": "features.0.0.weight"}
+_TELLING = {
+    "h": "stage2.0.branches.0.0.conv1.weight",
+    "l": "lite_hrnet.entry.conv.weight",
+    "m16": "features.13.conv.0.weight",
+    "m": "features.0.0.weight",
+}
 
 
 def save_checkpoint(
@@ -240,7 +245,8 @@ def _guess_variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
     if family == "h":
         numbers["stem_width"] = tensors["stage2.0.branches.0.0.conv1.weight"].shape[0]
     elif "deconv_layers.0.weight" in tensors:
-        numbers["head_channels"] = tensors["final_layer.weight"].shape[1]
+        kernels = [value for name, value in tensors.items() if name.startswith("deconv_layers.") and value.dim() == 4]
+        numbers["head_channels"] = kernels[-1].shape[1]
     else:
         numbers["upsampling"] = "bilinear"
     named = [variant for variant in VARIANTS.values() if variant.family == family]

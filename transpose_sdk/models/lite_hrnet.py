@@ -7,6 +7,7 @@ normalisation folded into convolutions with a bias, and so has this network: wha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,9 @@ ENTRY_WIDTH = 32  # channels of the first convolution, and of the shuffle unit b
 MODULES = (2, 4, 2)  # of stages 2, 3 and 4, which have as many branches
 UNITS = 2  # of a branch of a module
 
-# The published weights give finest features that are 300 times smaller than the coarser ones (deviations of .012 against
-# 4.0 and 4.4), too small for new layers behind them to see. They are read times this; a power of two rounds nothing.
+# The published weights give finest features that are 140 times smaller than the coarser ones (deviations of .036
+# against 5.1 and 5.2), too small for new layers behind them to see. They are read times this; a power of two rounds
+# nothing.
 FINE_SCALE = 64
 
 
@@ -52,18 +54,27 @@ class LiteHRNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map (N, 3, H, W) to (N, 40, H / 4, W / 4), (N, 80, H / 8, W / 8) and (N, 160, H / 16, W / 16)."""
+        return self.late(self.early(images))
+
+    def early(self, images: Tensor) -> list[Tensor]:
+        """Map images to the three branches after stage 3: what stays frozen longest in training."""
         x = self.entry(images)
-        branches = [transition(x) for transition in self.transitions[0].children()]
-        branches = self.stages[0](branches)
-        for stage, (transition,) in zip(self.stages[1:], self.transitions[1:], strict=True):
-            branches = stage([*branches, transition(branches[-1])])
+        second, third, _ = parts(self.stages)
+        first, next_one, _ = map(parts, parts(self.transitions))
+        branches = second([transition(x) for transition in first])
+        return list(third([*branches, next_one[0](branches[-1])]))
+
+    def late(self, branches: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Map the branches after stage 3 to what `forward` gives."""
+        (transition,) = parts(self.transitions[2])
+        branches = self.stages[2]([*branches, transition(branches[-1])])
         sums: list[Tensor] = []
+        x = branches[-1]
         for branch, block in zip(branches[::-1], self.decoder, strict=True):
             if sums:
-                up = functional.interpolate(x, branch.shape[2:], mode="bilinear", align_corners=True)
-                branch = branch + up
-            sums.append(branch)
-            x = block(branch)
+                x = functional.interpolate(x, branch.shape[2:], mode="bilinear", align_corners=True)
+            sums.append(branch + x if sums else branch)
+            x = block(sums[-1])
         return x, sums[2], sums[1]
 
 
@@ -117,18 +128,22 @@ class FusionModule(nn.Module):
         """Map branches i of (N, widths[i], h / 2^i, w / 2^i) to the same shapes."""
         features = [branch(x) for branch, x in zip(self.branches, inputs, strict=True)]
         sums: list[Tensor] = []
-        for paths in self.fuse_layers:
+        for target, paths in enumerate(self.fuse_layers):
             terms = [path(x) for path, x in zip(paths.children(), features, strict=True)]
             # As published: the finest branch counts twice, and the others get it with all of its sum, not as it was.
             total = 2 * terms[0]
-            for term in terms[1:]:
-                if term.shape[2:] != total.shape[2:]:
-                    term = functional.interpolate(term, total.shape[2:], mode="nearest")
-                total = total + term
+            for source, term in enumerate(terms[1:], 1):
+                larger = functional.interpolate(term, total.shape[2:], mode="nearest") if source > target else term
+                total = total + larger
             if not sums:
                 features[0] = total
             sums.append(total)
         return [functional.relu(total) for total in sums]
+
+
+def parts(container: nn.Module) -> list[Any]:
+    """The modules of a container, of which torch only says that they are modules."""
+    return list(container.children())
 
 
 def shuffle(first: Tensor, second: Tensor) -> Tensor:

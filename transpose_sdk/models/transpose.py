@@ -21,7 +21,6 @@ from transpose_sdk.models.mobilenet import DEEP_CHANNELS, FINE_CHANNELS, STEM_CH
 from transpose_sdk.models.resnet import bottlenecks
 from transpose_sdk.models.variant import Variant, check_size
 
-
 FUSED_CHANNELS = 64  # of TP-L's last map before its heatmaps
 
 
@@ -106,7 +105,7 @@ class TransPose(nn.Module):
         return [attention_map(queries, keys) for queries, keys in projections]
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the encoder reads, and a map at a quarter of the input that goes to the head past it, if there is one."""
+        """What the encoder reads, and a map at a quarter of the input that goes past it to the head, or None."""
         return self.stem(images), None
 
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
@@ -233,7 +232,7 @@ class TransPoseM16(TransPose):
 class TransPoseL(TransPose):
     """TP-L: Lite-HRNet, whose features of three resolutions the encoder reads with the finer ones' cells side by side.
 
-    The finest features also go past the encoder to the head, so that a cell of 16 px need not carry all that lies in it.
+    The finest features also go past the encoder to the head: a cell of 16 px need not carry all that lies in it.
     """
 
     def __init__(self, variant: Variant) -> None:

@@ -12,9 +12,8 @@ POSITIONS = ("sine", "learnable", "none")
 UPSAMPLINGS = ("deconv", "bilinear")
 
 # What a stem divides the input by: (attention grid, smallest multiple of the input's sides). HRNet's third branch works
-# at 1/16 and is added to the first one, so that sides which are no multiple of 16 do not fit together again; Lite-HRNet's
-# fourth works at 1/32.
-_STRIDES = {"r": (8, 8), "h": (4, 16), "m": (8, 8), "m16": (16, 16), "l": (16, 32)}
+# at 1/16 and is added to the first one, so that sides which are no multiple of 16 do not fit together again.
+_STRIDES = {"r": (8, 8), "h": (4, 16), "m": (8, 8), "m16": (16, 16), "l": (16, 16)}
 
 
 @dataclass(frozen=True)
