@@ -1,7 +1,7 @@
 """Our networks beside PP-TinyPose on the same images and boxes, each in its own geometry: AP and time per person.
 
     python examples/compare_rivals.py --coco ANN.json --images DIR --tinypose tinypose_256x192_fp16.xml
-        [--bundle NAME ...] [--precision fp32] [--threads 1] [--flip]
+        [--bundle NAME ...] [--precision fp32 fp16 int8] [--flip]
 
 PP-TinyPose (PaddleDetection, Apache-2.0) is an OpenVINO graph beside you: it isn't part of this package. It speaks
 HRNet's geometry, where a cell of the heatmap is 4 px of the crop, and its flip test moves the mirrored heatmaps by one
@@ -16,6 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,14 +25,13 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.crops import PADDING
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from transpose_sdk.poses import Poses, person_scores
 from transpose_sdk.skeletons import COCO17
-from transpose_sdk.trainers.evaluation.benchmark import read_benchmark
+from transpose_sdk.trainers.evaluation.benchmark import Benchmark, read_benchmark
 from transpose_sdk.trainers.evaluation.evaluate import (
     answers_to_boxes,
     evaluate_estimator,
@@ -39,6 +39,7 @@ from transpose_sdk.trainers.evaluation.evaluate import (
     score,
     standard_error,
 )
+from transpose_sdk.trainers.evaluation.pairs import Answer
 
 STRIDE = 4  # px of the crop for a cell of PP-TinyPose's heatmap
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (H, W, 3) BGR crop to (K, h, w) heatmaps
@@ -49,12 +50,11 @@ class TinyPose:
 
     Args:
         path: Its graph (.xml).
-        precision: "f32" or "bf16".
-        threads: Of the CPU.
+        precision: "fp32", or "fp16" for what the CPU does fastest with its weights, as for ours.
         flip: Whether to average with the mirrored crop.
     """
 
-    def __init__(self, path: Path, precision: str, threads: int, flip: bool) -> None:
+    def __init__(self, path: Path, precision: str, flip: bool) -> None:
         model = CORE.read_model(path)
         self.input_size = (model.inputs[0].shape[2], model.inputs[0].shape[3])
         # From uint8 BGR pixels within the graph, as ours.
@@ -65,11 +65,7 @@ class TinyPose:
         steps.input().preprocess().convert_color(ov.preprocess.ColorFormat.RGB).convert_element_type(ov.Type.f32)
         steps.input().preprocess().mean([255 * value for value in IMAGENET_MEAN])
         steps.input().preprocess().scale([255 * value for value in IMAGENET_STD])
-        options = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        options = {"PERFORMANCE_HINT": "LATENCY"} | ({"INFERENCE_PRECISION_HINT": "f32"} if precision == "fp32" else {})
         self._graph = CORE.compile_model(steps.build(), "CPU", options)
         self._flip = flip
 
@@ -101,40 +97,61 @@ class TinyPose:
         return Poses(coords, joint_scores, boxes, person_scores(joint_scores, scores), COCO17)
 
 
+def timed(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each call, taken in turns."""
+    times: dict[str, list[float]] = {title: [] for title in calls}
+    for _ in range(rounds):
+        for title, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[title].append(1e3 * (time.perf_counter() - start))
+    return {title: float(np.median(values)) for title, values in times.items()}
+
+
 def main() -> None:
     """Evaluate, time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--tinypose", type=Path, required=True)
-    parser.add_argument("--bundle", nargs="*", default=[])
-    parser.add_argument("--precision", nargs="*", default=["fp16"], help="of our bundles; several make several rows")
-    parser.add_argument("--half", action="store_true", help="let the CPU calculate PP-TinyPose in bfloat16")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--flip", action="store_true")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--tinypose", type=Path, required=True, help="its OpenVINO graph (.xml)")
+    parser.add_argument("--bundle", nargs="*", default=[], help="names or folders of ours")
+    parser.add_argument("--precision", nargs="*", default=["fp16"], help="fp32, fp16, int8 (of ours alone)")
+    parser.add_argument("--flip", action="store_true", help="flip test, for all")
+    parser.add_argument("--rounds", type=int, default=100, help="of timing")
+    parser.add_argument("--only-time", action="store_true", help="no AP")
     args = parser.parse_args()
     benchmark, read_image = read_benchmark(args.coco, COCO17), image_reader(args.images)
-    rows, timed = {}, {}
-    rival = TinyPose(args.tinypose, "bf16" if args.half else "f32", args.threads, args.flip)
-    answers = answers_to_boxes(rival.pose, benchmark, read_image)
-    size = rival.input_size
-    rows["PP-TinyPose"] = (score(benchmark, answers, size), standard_error(benchmark, answers, size))
-    crop = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    timed["PP-TinyPose"] = (rival.infer, crop)
-    for name in args.bundle:
-        for precision in args.precision:
-            estimator = PoseEstimator(name, "CPU", precision, "frame", flip_test=args.flip)
-            size = open_bundle(name, "pose").input_size
-            answers = evaluate_estimator(estimator, benchmark, args.images)
-            title = f"{Path(name).stem} {precision}"
-            rows[title] = (score(benchmark, answers, size), standard_error(benchmark, answers, size))
-    sys.stdout.write("| network | AP | AP50 | AP75 |\n|---|---|---|---|\n")
-    for title, (numbers, error) in rows.items():
-        sys.stdout.write(
-            f"| {title} | {numbers['AP']:.3f} +- {error:.3f} | {numbers['AP50']:.3f} | {numbers['AP75']:.3f} |\n"
-        )
-    _ = time, timed
+    precisions: dict[str, str] = {}
+    calls: dict[str, Callable[[], object]] = {}
+    rng = np.random.default_rng(0)
+    for precision in args.precision:
+        if precision != "int8":
+            rival = TinyPose(args.tinypose, precision, args.flip)
+            title, crop = f"PP-TinyPose {precision}", rng.integers(0, 256, (*rival.input_size, 3), np.uint8)
+            calls[title] = partial(rival.infer, crop)
+            if not args.only_time:
+                answers = answers_to_boxes(rival.pose, benchmark, read_image)
+                precisions[title] = precision_cells(benchmark, answers, rival.input_size)
+        for name in args.bundle:
+            estimator = PoseEstimator(name, "CPU", precision, "frame", flip_test=args.flip, requests=1)
+            size = estimator.bundle.input_size
+            title, crops = f"{Path(name).stem} {precision}", rng.integers(0, 256, (1, *size, 3), np.uint8)
+            calls[title] = partial(estimator.backend.infer, crops)
+            if not args.only_time:
+                answers = evaluate_estimator(estimator, benchmark, args.images)
+                precisions[title] = precision_cells(benchmark, answers, size)
+    milliseconds = timed(calls, args.rounds)
+    first = next(iter(milliseconds.values()))
+    sys.stdout.write("| network | AP | AP50 | AP75 | ms a person | of the first |\n|---|---|---|---|---|---|\n")
+    for title, value in milliseconds.items():
+        cells = precisions.get(title, "| | |")
+        sys.stdout.write(f"| {title} | {cells} | {value:.1f} | {value / first:.2f} |\n")
+
+
+def precision_cells(benchmark: Benchmark, answers: dict[int, Answer], size: tuple[int, int]) -> str:
+    """AP with its standard error, AP50 and AP75 as cells of a table."""
+    numbers, error = score(benchmark, answers, size), standard_error(benchmark, answers, size)
+    return f"{numbers['AP']:.3f} +- {error:.3f} | {numbers['AP50']:.3f} | {numbers['AP75']:.3f}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import openvino as ov
 import pytest
 
 from transpose_sdk.decoding import decode_dark
-from transpose_sdk.errors import CheckpointError
+from transpose_sdk.errors import CheckpointError, DataError
 
 torch = pytest.importorskip("torch", reason="the networks need torch: pip install transpose_sdk[train]")
 from torch import nn  # noqa: E402
@@ -24,7 +24,7 @@ from transpose_sdk.models.lite_hrnet import ShuffleUnit, shuffle  # noqa: E402
 from transpose_sdk.models.preprocessing import Preprocessing  # noqa: E402
 from transpose_sdk.models.transpose import TransPoseL  # noqa: E402
 from transpose_sdk.trainers.frozen_stem import FrozenStem, frozen_stem  # noqa: E402
-from transpose_sdk.trainers.initialisation import freeze, initialise  # noqa: E402
+from transpose_sdk.trainers.initialisation import freeze, initialise, parameter_groups  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 from transpose_sdk.trainers.teacher import Teacher, hrnet_to_dark  # noqa: E402
 
@@ -168,3 +168,18 @@ def test_frozen_stem_teaches_what_its_own_network_sees() -> None:
     freeze(other, recipe)
     silent = frozen_stem(other, recipe)
     assert silent is not None and not silent.teaches and silent.heatmaps() is None
+
+
+def test_parts_learn_slower_that_the_recipe_says() -> None:
+    model = tiny()
+    recipe = Recipe("tp_l", optimizer="adamw", lr=0.01, slower={"lite_hrnet.": 0.25}, frozen=EARLY)
+    freeze(model, recipe)
+    rates = {id(value): group["lr"] for group in parameter_groups(model, recipe) for value in group["params"]}
+    late = {id(value) for name, value in model.named_parameters() if name.startswith("lite_hrnet.decoder.")}
+    assert {rates[value] for value in late} == {0.0025}
+    assert rates[id(model.reduce.weight)] == 0.01
+    assert id(model.lite_hrnet.entry.conv.weight) not in rates
+    with pytest.raises(DataError, match="slower: no part of tp_l is called 'stem'"):
+        freeze(model, Recipe("tp_l", slower={"stem": 0.1}))
+    with pytest.raises(DataError, match="give one above 0, or freeze it"):
+        Recipe("tp_l", slower={"lite_hrnet.": 0})

@@ -138,6 +138,8 @@ class Recipe:
                 f"teacher {self.teacher!r} with teacher_heatmaps {self.teacher_heatmaps} and teacher_joints "
                 f"{self.teacher_joints}: name a teacher and say with a number how much it counts, or neither"
             )
+        if slow := [prefix for prefix, factor in self.slower.items() if not factor > 0]:
+            raise DataError(f"slower gives {slow[0]} the factor {self.slower[slow[0]]}: give one above 0, or freeze it")
         if self.source_weights and self.samples_per_epoch <= 0:
             raise DataError("source_weights draw persons with replacement: say how many an epoch in samples_per_epoch")
         if len({item.weight for item in self.datasets}) > 1 and self.samples_per_epoch <= 0:
