@@ -31,10 +31,10 @@ from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle, open_bundle
 from transpose_sdk.convert.drawn_people import drawn_people
-from transpose_sdk.convert.onnx import DeployedNetwork, export_onnx
 from transpose_sdk.errors import BundleError
 from transpose_sdk.models import TransPose, create_model, load_checkpoint
 from transpose_sdk.models.create import build_model
+from transpose_sdk.models.deployed import DeployedNetwork, export_onnx
 
 EAGER, FP32, DEFAULT = "PyTorch eager FP32", "OpenVINO FP32", "OpenVINO FP16 graph"
 INT8, INT8_FP32 = "OpenVINO INT8", "OpenVINO INT8, rest in FP32"

@@ -30,8 +30,8 @@ from transpose_sdk.backends.pytorch import TorchBackend, find_torch_device
 from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.convert import export_bundle
 from transpose_sdk.convert.drawn_people import drawn_people
-from transpose_sdk.convert.onnx import DeployedNetwork
 from transpose_sdk.models import TransPose, create_model
+from transpose_sdk.models.deployed import DeployedNetwork
 
 EAGER = "PyTorch eager FP32"
 SIDE = 8192  # of the square matrices whose product stands for the device's peak

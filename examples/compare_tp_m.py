@@ -21,8 +21,8 @@ import numpy as np
 import openvino as ov
 
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.convert.onnx import export_onnx
 from transpose_sdk.models import create_model
+from transpose_sdk.models.deployed import export_onnx
 from transpose_sdk.trainers.loop import train
 from transpose_sdk.trainers.recipe import load_recipe
 

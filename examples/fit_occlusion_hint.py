@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk import signals
-from transpose_sdk.bundles.bundle import DEFAULT_MODEL, amend_bundle
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL
+from transpose_sdk.bundles.writer import amend_bundle
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.image_file import read_annotated
 

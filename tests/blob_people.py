@@ -15,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
-from transpose_sdk.bundles.bundle import write_bundle
+from transpose_sdk.bundles.writer import write_bundle
 from transpose_sdk.skeletons import COCO17, Skeleton
 
 # A standing person in parts of the box; no two joints are near each other.

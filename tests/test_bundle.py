@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from transpose_sdk.bundles.bundle import SCHEMA, amend_bundle, bundle_names, open_bundle, write_bundle
+from transpose_sdk.bundles.bundle import SCHEMA, bundle_names, open_bundle
+from transpose_sdk.bundles.writer import amend_bundle, write_bundle
 from transpose_sdk.errors import BundleError
 from transpose_sdk.skeletons import COCO17
 

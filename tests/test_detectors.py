@@ -203,7 +203,7 @@ def test_an_unknown_device(shared: Path) -> None:
         open_detector(shared / "weights" / "detectors" / NETWORKS[0], device="TPU")
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize("image", [np.zeros(4, np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_images_of_another_form(image: NDArray[np.generic], shared: Path) -> None:
     with pytest.raises(InputError):
         open_detector("frame")(image)

@@ -27,10 +27,10 @@ pytest.importorskip("onnxscript", reason="exporting needs onnxscript: pip instal
 
 from transpose_sdk.convert import CalibrationData, export_bundle  # noqa: E402
 from transpose_sdk.convert.drawn_people import drawn_people  # noqa: E402
-from transpose_sdk.convert.onnx import export_onnx  # noqa: E402
 from transpose_sdk.convert.parity import compare  # noqa: E402
 from transpose_sdk.convert.runners import run_graph, run_network  # noqa: E402
 from transpose_sdk.models import TransPose, create_model, load_checkpoint, save_checkpoint  # noqa: E402
+from transpose_sdk.models.deployed import export_onnx  # noqa: E402
 
 
 @pytest.fixture(scope="module")

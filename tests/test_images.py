@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.errors import InputError, SourceError
-from transpose_sdk.images import to_bgr
 from transpose_sdk.media.sources import open_source
 
 RNG = np.random.default_rng(0)

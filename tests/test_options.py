@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transpose_sdk.checks.ranges import ABOVE_0, COUNT, FROM_0, SHARE, Range
 from transpose_sdk.dependency import Threshold
 from transpose_sdk.detectors import open_detector
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.drawing.overlay import AttentionOverlay
 from transpose_sdk.errors import DetectorError, InputError
 from transpose_sdk.estimator import PoseEstimator
-from transpose_sdk.ranges import ABOVE_0, COUNT, FROM_0, SHARE, Range
 from transpose_sdk.stream.detection import DetectionOptions
 from transpose_sdk.tracking.smoothing import SmoothingOptions
 from transpose_sdk.tracking.tracker import TrackingOptions

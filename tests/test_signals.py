@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from transpose_sdk.attention import Attention
-from transpose_sdk.bundles.bundle import amend_bundle, open_bundle
+from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.bundles.writer import amend_bundle
 from transpose_sdk.crops import crop_affines, invert_affines
 from transpose_sdk.dependency import attention_areas
 from transpose_sdk.errors import BundleError, InputError

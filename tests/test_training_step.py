@@ -22,8 +22,8 @@ from transpose_sdk.skeletons import COCO17  # noqa: E402
 from transpose_sdk.trainers.data.batches import Batch  # noqa: E402
 from transpose_sdk.trainers.evaluation.benchmark import read_benchmark  # noqa: E402
 from transpose_sdk.trainers.loop import set_mode, train, train_one_epoch  # noqa: E402
-from transpose_sdk.trainers.pictures import validation_batch  # noqa: E402
 from transpose_sdk.trainers.plan import plan  # noqa: E402
+from transpose_sdk.trainers.previews import validation_batch  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 from transpose_sdk.trainers.run import Run, start_run  # noqa: E402
 from transpose_sdk.trainers.state import load_state  # noqa: E402

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from transpose_sdk.checks.ranges import ABOVE_0
 from transpose_sdk.errors import DataError
-from transpose_sdk.ranges import ABOVE_0
 
 
 @dataclass(frozen=True)

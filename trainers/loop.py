@@ -30,7 +30,7 @@ from .data.batches import Batch, EpochBatches
 from .data.skeleton_file import load_skeleton
 from .data.training_set import load_training_set
 from .evaluation.benchmark import Benchmark
-from .pictures import batch_picture, validation_batch
+from .previews import batch_picture, validation_batch
 from .processes import joined
 from .recipe import Recipe, load_recipe
 from .run import Run, averaged_weights, start_run

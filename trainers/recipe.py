@@ -8,9 +8,9 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from transpose_sdk.checks.ranges import ABOVE_0, COUNT, FROM_0, FROM_0_WHOLE, SHARE, check_ranges
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
-from transpose_sdk.ranges import ABOVE_0, COUNT, FROM_0, FROM_0_WHOLE, SHARE, check_ranges
-from transpose_sdk.typed import MismatchError, typed
 
 from .datasets import DataSet, check_data_sets
 

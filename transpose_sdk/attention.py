@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from transpose_sdk.checks.numbers import as_numbers
 from transpose_sdk.crops import apply_affine, invert_affines
 from transpose_sdk.errors import InputError
-from transpose_sdk.values import as_numbers
 
 HEATMAP_STRIDE = 4  # of the whole family
 ARRAYS = ("queries", "keys", "crop_affines")  # of an `Attention`, one row a person

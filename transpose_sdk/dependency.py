@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transpose_sdk.attention import Attention, affected_columns, dependency_rows, joint_cells
+from transpose_sdk.checks.numbers import is_whole
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.values import is_whole
 
 AttentionMode = Literal["dependency", "affected"]
 Attend = Callable[[NDArray[np.float32], NDArray[np.float32], ArrayLike], NDArray[np.float32]]

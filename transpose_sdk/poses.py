@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.attention import Attention
+from transpose_sdk.checks.numbers import as_numbers, is_whole
 from transpose_sdk.errors import InputError, MissingDependencyError
 from transpose_sdk.skeletons import Skeleton
-from transpose_sdk.values import as_numbers, is_whole
 
 if TYPE_CHECKING:
     import pandas as pd

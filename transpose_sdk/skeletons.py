@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.numbers import is_whole
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import InputError
-from transpose_sdk.typed import MismatchError, typed
-from transpose_sdk.values import is_whole
 
 
 @dataclass(frozen=True)

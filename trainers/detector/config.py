@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
-from transpose_sdk.typed import MismatchError, typed
 from transpose_sdk.whole_file import whole_file
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from transpose_sdk.bundles.bundle import write_bundle
+from transpose_sdk.bundles.writer import write_bundle
 from transpose_sdk.detectors import PersonDetector
 from transpose_sdk.errors import CheckpointError, InputError
 from transpose_sdk.models.checkpoint import half_kernels

@@ -24,8 +24,9 @@ from transpose_sdk.backend import Backend
 from transpose_sdk.backends import openvino
 from transpose_sdk.backends.openvino import OpenVINOBackend
 from transpose_sdk.bundles.bundle import Bundle
+from transpose_sdk.bundles.probe import Probe, check
+from transpose_sdk.checks.ranges import COUNT
 from transpose_sdk.errors import BackendError, BundleError, InputError, MissingDependencyError
-from transpose_sdk.ranges import COUNT
 from transpose_sdk.user_folder import compiled_folder
 
 # Module and class of a runtime, and the extra that brings what it imports.
@@ -150,8 +151,6 @@ def _open(bundle: Bundle, runtime: str, place: str, precision: str | None, reque
 
 def _verify(backend: Backend, bundle: Bundle) -> None:
     """Raise BackendError, and let go of the device, where the probe's answers are wrong."""
-    from transpose_sdk.bundles.probe import Probe, check  # which imports the protocol from this package
-
     try:
         report = check(backend, Probe.load(bundle))
         if not report.passed:

@@ -37,8 +37,8 @@ def onnx_graph(bundle: Bundle, name: str) -> Path:
     try:
         import onnxscript  # noqa: F401 - which torch's exporter imports when it runs
 
-        from transpose_sdk.convert.onnx import export_onnx
         from transpose_sdk.models import load_checkpoint
+        from transpose_sdk.models.deployed import export_onnx
     except ImportError as error:
         raise MissingDependencyError(
             f"{bundle.name} has no ONNX graph, and what makes one of its checkpoint is not installed ({error}): "

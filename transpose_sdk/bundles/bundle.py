@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -19,13 +16,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import BundleError
 from transpose_sdk.models.variant import Variant
 from transpose_sdk.signals import OcclusionRule
 from transpose_sdk.skeletons import Skeleton
-from transpose_sdk.typed import MismatchError, typed
 from transpose_sdk.user_folder import models_folder
-from transpose_sdk.whole_file import whole_file
 
 Side = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -217,11 +213,19 @@ def open_bundle(spec: str | Path, kind: str) -> Bundle:
     description = _read_description(folder)
     if description.get("kind") != kind:
         raise BundleError(f"{folder} is a {description.get('kind')} bundle, not a {kind} bundle: give another one")
-    return _bundle(folder, description)
+    return read_bundle(folder, description)
 
 
-def _bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
-    """What a description says, in types."""
+def read_bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
+    """What a bundle.json says, in types.
+
+    Args:
+        folder: Of the bundle; its files need not be there.
+        description: The content.
+
+    Raises:
+        BundleError: Something is missing, of another type, or lies outside the folder.
+    """
     stated = {**description, "keypoints": description.get("skeleton"), "folder": "", "description": {}}
     try:
         bundle = typed(stated, Bundle, hook=lambda _, name: _inside(folder, name) if name else folder)
@@ -255,67 +259,6 @@ def kind_of(folder: Path) -> str | None:
         return None
 
 
-def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> None:
-    """Make a bundle of a folder of files; all of it appears at once, or nothing.
-
-    Args:
-        folder: The bundle to write; one that is there is replaced.
-        description: Content of bundle.json; the `schema` is added, and to every graph the digests of its files: those
-            in `files` that share the stem of the graph's `path`. So it is with the `probe`, which is one file.
-        files: Folder with the graphs and the probe.
-
-    Raises:
-        BundleError: The description is none that `open_bundle` would read; nothing is written.
-    """
-    graphs = {
-        name: {**graph, "sha256": {file.name: file_digest(file) for file in _siblings(files / graph["path"])}}
-        for name, graph in description["graphs"].items()
-    }
-    content = {"schema": SCHEMA, **description, "graphs": graphs}
-    if "probe" in description:
-        probe = description["probe"]
-        content["probe"] = {**probe, "sha256": file_digest(files / probe["path"])}
-    opened = _bundle(folder, json.loads(json.dumps(content)))
-    names = {name for graph in opened.graphs.values() for name in graph.sha256}
-    names |= {opened.probe.path.name} if opened.probe else set()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target: a rename stays within one file system and so is atomic.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        new = Path(temporary) / "new"
-        new.mkdir()
-        for name in names:
-            shutil.copyfile(files / name, new / name)
-        (new / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        _put(new, folder)
-
-
-def amend_bundle(bundle: Bundle, **entries: Any) -> None:
-    """Replace entries of a bundle's bundle.json, such as its `occlusion` rule.
-
-    Raises:
-        BundleError: An entry is none that `open_bundle` would read; nothing is changed.
-    """
-    content = json.loads(json.dumps({**bundle.description, **entries}))
-    _bundle(bundle.folder, content)
-    with whole_file(bundle.folder / FILE) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _put(new: Path, folder: Path) -> None:
-    """Move a folder to where another one may be, which stays if that fails."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")  # not in a temporary folder: it must outlive a failure
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
@@ -323,11 +266,6 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _siblings(path: Path) -> list[Path]:
-    """A graph's file and those that belong to it (an .xml has its .bin)."""
-    return sorted(file for file in path.parent.iterdir() if file.stem == path.stem)
 
 
 def _find(spec: str | Path, kind: str) -> Path:

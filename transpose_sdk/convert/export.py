@@ -11,9 +11,9 @@ from typing import Any
 
 import openvino as ov
 
-from transpose_sdk.bundles.bundle import SUFFIX, write_bundle
+from transpose_sdk.bundles.bundle import SUFFIX
 from transpose_sdk.bundles.probe import Probe
-from transpose_sdk.convert.onnx import OUTPUT_NAMES, export_onnx
+from transpose_sdk.bundles.writer import write_bundle
 from transpose_sdk.convert.parity import compare
 from transpose_sdk.convert.people import People, annotated_people, detected_people
 from transpose_sdk.convert.runners import run_network
@@ -21,6 +21,7 @@ from transpose_sdk.convert.self_check import ask, make_probe
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import BundleError, DataError, InputError, MissingDependencyError
 from transpose_sdk.models import TransPose, checkpoint_skeleton, load_checkpoint, save_checkpoint
+from transpose_sdk.models.deployed import OUTPUT_NAMES, export_onnx
 from transpose_sdk.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.convert.onnx import OUTPUT_NAMES, DeployedNetwork
 from transpose_sdk.errors import MissingDependencyError
 from transpose_sdk.models import TransPose
+from transpose_sdk.models.deployed import OUTPUT_NAMES, DeployedNetwork
 
 Infer = Callable[[NDArray[np.uint8]], Arrays]  # of (N, H, W, 3) uint8 BGR crops
 

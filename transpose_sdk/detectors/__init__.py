@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.checks.ranges import SHARE
 from transpose_sdk.detectors.detector import Detections, Detector
 from transpose_sdk.detectors.graph import GraphDetector, compile_graph, read_graph, take_images
 from transpose_sdk.detectors.networks import recognise
 from transpose_sdk.detectors.person import PersonDetector
 from transpose_sdk.detectors.whole_frame import WholeFrame
 from transpose_sdk.errors import DetectorError
-from transpose_sdk.ranges import SHARE
 
 __all__ = ["Detections", "Detector", "GraphDetector", "PersonDetector", "WholeFrame", "open_detector"]
 

@@ -15,10 +15,10 @@ from openvino import Layout, Type
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from transpose_sdk.backends.openvino_core import CORE
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.detectors.detector import Detections
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.errors import DetectorError, last_line
-from transpose_sdk.images import to_bgr
 
 Decode = Callable[[list[NDArray[np.generic]], tuple[int, int], float], Detections]
 

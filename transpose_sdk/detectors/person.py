@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.detectors.cells import STRIDES, decode_cells
 from transpose_sdk.detectors.detector import Detections
 from transpose_sdk.detectors.graph import (
@@ -21,7 +22,6 @@ from transpose_sdk.detectors.graph import (
 )
 from transpose_sdk.detectors.nms import non_maximum_suppression, vote
 from transpose_sdk.errors import DetectorError
-from transpose_sdk.images import to_bgr
 
 VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's lies
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.detectors.detector import Detections
-from transpose_sdk.images import to_bgr
 
 
 class WholeFrame:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.drawing.overlay import AttentionOverlay
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.skeletons import Skeleton
 
 Color = tuple[int, int, int]

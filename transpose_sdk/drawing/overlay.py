@@ -14,10 +14,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.ranges import FROM_0, SHARE, check_ranges
 from transpose_sdk.dependency import MODES, AttentionMode, DependencyArea, Threshold, attention_areas
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
-from transpose_sdk.ranges import FROM_0, SHARE, check_ranges
 
 # Between those published for TP-R-A4 and TP-H-A4, which are 7.7 and 2.3 times uniform.
 DEFAULT_THRESHOLD = Threshold(3.0, relative=True)

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.numbers import is_whole
 from transpose_sdk.errors import InputError
-from transpose_sdk.values import is_whole
 
 # The rate assumed where nothing states one: an image folder, an iterable of arrays without times.
 DEFAULT_FPS = 30.0

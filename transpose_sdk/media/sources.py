@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
-from transpose_sdk.images import to_bgr
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_image
 from transpose_sdk.media.video import CaptureSource

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import InputError
-from transpose_sdk.typed import MismatchError, typed
 
 POSITIONS = ("sine", "learnable", "none")
 UPSAMPLINGS = ("deconv", "bilinear")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Float
 from transpose_sdk.boxes import box_iou
+from transpose_sdk.checks.ranges import FROM_0, SHARE, Range, check_ranges
 from transpose_sdk.detectors import Detector
-from transpose_sdk.ranges import FROM_0, SHARE, Range, check_ranges
 from transpose_sdk.tracking.tracker import TrackingOptions, Tracks
 
 SAMPLES = 48  # along each side of a frame, to tell whether the scene changed

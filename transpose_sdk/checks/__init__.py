@@ -1,0 +1,1 @@
+"""What callers and files give, checked where it comes in."""
