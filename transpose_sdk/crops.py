@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.errors import InputError
-from transpose_sdk.images import to_bgr
 
 PIXEL_STD = 200.0  # a scale of 1 is 200 px, COCO's and MPII's habit
 PADDING = 1.25
