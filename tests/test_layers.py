@@ -73,6 +73,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
