@@ -16,10 +16,10 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from transpose_sdk.backends.openvino_core import CORE  # noqa: E402
-from transpose_sdk.convert.fold_shuffles import FoldedUnit, fold_shuffles  # noqa: E402
-from transpose_sdk.convert.lite_hrnet import read_lite_hrnet  # noqa: E402
-from transpose_sdk.convert.onnx import export_onnx  # noqa: E402
+from transpose_sdk.convert.tiny_pose import read_lite_hrnet  # noqa: E402
 from transpose_sdk.models import create_model  # noqa: E402
+from transpose_sdk.models.deployed import export_onnx  # noqa: E402
+from transpose_sdk.models.fold_shuffles import FoldedUnit, fold_shuffles  # noqa: E402
 from transpose_sdk.models.lite_hrnet import ShuffleUnit, shuffle  # noqa: E402
 from transpose_sdk.models.preprocessing import Preprocessing  # noqa: E402
 from transpose_sdk.models.transpose import TransPoseL  # noqa: E402

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.convert.lite_hrnet import read_lite_hrnet
+from transpose_sdk.convert.tiny_pose import read_lite_hrnet
 from transpose_sdk.errors import CheckpointError
 from transpose_sdk.models import TransPose
 from transpose_sdk.models.lite_hrnet import LiteHRNet

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from transpose_sdk.convert.lite_hrnet import read_lite_hrnet
+from transpose_sdk.convert.tiny_pose import read_lite_hrnet
 from transpose_sdk.errors import DataError, TransposeError
 from transpose_sdk.models import TransPose, load_checkpoint, load_stem
 from transpose_sdk.models.create import build_model

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from transpose_sdk.convert.fold_shuffles import fold_shuffles
 from transpose_sdk.models import TransPose
+from transpose_sdk.models.fold_shuffles import fold_shuffles
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.models.transpose import TransPoseL
 

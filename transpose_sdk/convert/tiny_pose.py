@@ -67,7 +67,7 @@ def read_lite_hrnet(path: str | Path) -> tuple[LiteHRNet, StemReport]:
     maps = [output for output in graph.outputs if output.partial_shape.rank.get_length() == 4]
     if len(maps) != 1:
         raise CheckpointError(f"{path} has {len(maps)} outputs with four dimensions: give PP-TinyPose, which has one")
-    network, reader = LiteHRNet().eval(), _Reader(path)
+    network, reader = LiteHRNet().eval(), _GraphReader(path)
     source = maps[0].get_node().input_value(0)
     final = nn.Conv2d(parts(network.decoder[-1])[1].out_channels, source.get_shape()[1], 1)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def read_lite_hrnet(path: str | Path) -> tuple[LiteHRNet, StemReport]:
 
 
 @dataclass
-class _Reader:
+class _GraphReader:
     """Goes back from a layer's output to its input, taking the layer's weights on the way."""
 
     path: Path
