@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell starts background jobs with Ctrl-C ignored, and Python leaves it so: the tests of Ctrl-C would wait forever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _users_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests leave the user's own folder alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSPOSE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_a_sound_bundle(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("name", [folder.stem for folder in named_folders(ASSETS) if kind_of(folder) == "pose"])
 def test_what_ships_gives_the_networks_answers_on_this_processor(name: str, precision: str) -> None:
     bundle = open_bundle(name, "pose")
-    with closing(open_backend(bundle, "CPU", precision)) as backend:
+    with closing(open_backend(bundle, "CPU", precision, verify=False)) as backend:
         report = check(backend, Probe.load(bundle))
     assert report.joints >= 30
     assert not report.failures

@@ -60,6 +60,7 @@ class Backend(Protocol):
 
     Attributes:
         name: The runtime: "openvino", "onnxruntime", "torch" or "tensorrt".
+        runtime: What its answers depend on beside graph and device: versions of the runtime and the driver, in words.
         device: Where it runs, such as "CPU" or "CUDA:0".
         precision: The graph's precision, such as "fp16".
         input_size: (height, width) of a crop.
@@ -71,6 +72,7 @@ class Backend(Protocol):
     """
 
     name: str
+    runtime: str
     device: str
     precision: str
     input_size: tuple[int, int]

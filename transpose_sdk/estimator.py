@@ -48,12 +48,14 @@ class PoseEstimator(Closeable):
         flip_test: Whether the mirrored crop is inferred too and averaged; slower and a little better.
         detector_score: Lowest score, 0..1, of a person that the detector finds; None for the detector's own choice.
         requests: Crops in flight; None for the device's own choice.
-        verify: Whether to run the bundle's probe on the device and compare with the network's FP32 answers. Where
-            device or precision is left open, the next one is taken if the answers are wrong, with a warning.
+        verify: Whether to run the bundle's probe on the device and compare with the network's FP32 answers: None does
+            so the first time on this machine, and again when the driver, the runtime or the bundle is another one;
+            True always; False never. Where device or precision is left open, the next one is taken if the answers are
+            wrong, with a warning.
 
     Raises:
         BundleError: The bundle is missing or damaged.
-        BackendError: The device is not there, cannot run it, or, with `verify`, gives wrong answers.
+        BackendError: The device is not there, cannot run it, or gives wrong answers.
         MissingDependencyError: The device's runtime is not installed.
         DetectorError: The detector cannot be opened.
     """
@@ -69,7 +71,7 @@ class PoseEstimator(Closeable):
         flip_test: bool = False,
         detector_score: float | None = None,
         requests: int | None = None,
-        verify: bool = False,
+        verify: bool | None = None,
     ) -> None:
         self.bundle: Bundle = open_bundle(model, "pose")
         self.skeleton = self.bundle.skeleton

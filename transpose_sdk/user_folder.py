@@ -1,4 +1,4 @@
-"""The user's own folder: imported bundles, downloaded checkpoints, and what was compiled for this machine."""
+"""The user's own folder: imported bundles, downloaded checkpoints, what was compiled and found right here."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def models_folder() -> Path:
 def checkpoints_folder() -> Path:
     """Downloaded checkpoints."""
     return home() / "checkpoints"
+
+
+def checks_folder() -> Path:
+    """Which bundles gave the right answers on this machine."""
+    return home() / "checks"
 
 
 def compiled_folder(runtime: str) -> Path | None:

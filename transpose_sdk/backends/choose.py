@@ -21,10 +21,9 @@ import sys
 from typing import Any
 
 from transpose_sdk.backend import Backend
-from transpose_sdk.backends import openvino
+from transpose_sdk.backends import first_check, openvino
 from transpose_sdk.backends.openvino import OpenVINOBackend
 from transpose_sdk.bundles.bundle import Bundle
-from transpose_sdk.bundles.probe import Probe, check
 from transpose_sdk.checks.ranges import COUNT
 from transpose_sdk.errors import BackendError, BundleError, InputError, MissingDependencyError
 from transpose_sdk.user_folder import compiled_folder
@@ -50,24 +49,27 @@ def open_backend(
     precision: str | None = None,
     requests: int | None = None,
     *,
-    verify: bool = False,
+    verify: bool | None = None,
 ) -> Backend:
     """Compile a bundle's graph on a device.
 
-    What the caller left open ("AUTO", no precision) is tried in turn, the fastest first: where one fails, or with
-    `verify` gives other answers than the FP32 network, the next one is taken and a warning says why.
+    What the caller left open ("AUTO", no precision) is tried in turn, the fastest first: where one fails, or gives
+    other answers than the FP32 network, the next one is taken and a warning says why. What the caller names is not
+    exchanged: then it is an error.
 
     Args:
         bundle: A pose bundle.
         device: A word of the table above, upper or lower case.
         precision: "fp16", "int8" or "fp32"; None leaves it open.
         requests: Crops in flight, for OpenVINO; None lets it choose.
-        verify: Whether to run the bundle's probe before the backend counts.
+        verify: Whether to run the bundle's probe before the backend counts: None does so the first time on this
+            machine and remembers that the answers were right, for this device, runtime, driver, precision and bundle;
+            True always; False never.
 
     Raises:
         InputError: `requests` is no count.
         BackendError: There is no such device, it lacks the precision or cannot run the graph, or its answers are wrong.
-        BundleError: The bundle has no graph for it, or with `verify` no probe, or is damaged.
+        BundleError: The bundle has no graph for it, or with `verify=True` no probe, or is damaged.
         MissingDependencyError: The runtime is not installed.
     """
     if requests is not None and requests not in COUNT:
@@ -78,8 +80,8 @@ def open_backend(
     for one_place, one_precision in tries:
         try:
             backend = _open(bundle, runtime, one_place, one_precision, requests)
-            if verify:
-                _verify(backend, bundle)
+            if verify is not False:
+                _verify(backend, bundle, anew=verify is True)
         except BackendError as error:
             refused.setdefault(str(error), error)
             continue
@@ -149,15 +151,10 @@ def _open(bundle: Bundle, runtime: str, place: str, precision: str | None, reque
     return backend
 
 
-def _verify(backend: Backend, bundle: Bundle) -> None:
-    """Raise BackendError, and let go of the device, where the probe's answers are wrong."""
+def _verify(backend: Backend, bundle: Bundle, anew: bool) -> None:
+    """Let go of the device where its answers are wrong."""
     try:
-        report = check(backend, Probe.load(bundle))
-        if not report.passed:
-            raise BackendError(
-                f"{backend.device} in {backend.precision} gives other answers than the network in FP32, "
-                f"{', '.join(report.failures)}: use another device or precision, or update the driver"
-            )
+        first_check.verify(backend, bundle, anew)
     except (BackendError, BundleError):
         backend.close()
         raise

@@ -9,6 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from transpose_sdk.backend import Arrays, Outputs
+from transpose_sdk.backends.nvidia_driver import driver_version
 from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.worker import WorkerBackend
 from transpose_sdk.bundles.bundle import Bundle
@@ -44,6 +45,7 @@ class OnnxRuntimeBackend(WorkerBackend):
         if self.precision not in GRAPHS:
             raise BackendError(f"ONNX Runtime has no precision {precision!r}: use {', '.join(GRAPHS)}")
         self.device = f"CUDA:{int(index or 0)}" if kind == "CUDA" else kind
+        self.runtime = f"ONNX Runtime {ort.__version__}" + (f", driver {driver_version()}" if kind == "CUDA" else "")
         self.input_size = bundle.input_size
         # People one by one on a CPU, whose cores work on each; a GPU wants them together.
         self._sizes = (1,) if kind == "CPU" else tuple(range(1, LARGEST_BATCH + 1))

@@ -63,6 +63,7 @@ class OpenVINOBackend:
         cache: Path | None = None,
     ) -> None:
         self.device = find_device(device)
+        self.runtime = _describe_runtime(self.device)
         self.precision = precision or next(iter(precisions(bundle)), PRECISIONS[0])
         check_precision(self.precision, self.device, CORE.get_property(self.device, "OPTIMIZATION_CAPABILITIES"))
         self.input_size = bundle.input_size
@@ -197,6 +198,13 @@ class _Request:
         failure = BackendError(f"{self._device} failed ({last_line(error)}): try device='CPU'")
         failure.__cause__ = error
         return failure
+
+
+def _describe_runtime(device: str) -> str:
+    """OpenVINO's version, the device's full name, and every version that its plug-in tells (an NPU's driver)."""
+    properties = CORE.get_property(device, "SUPPORTED_PROPERTIES")
+    told = [name for name in sorted(properties) if name == "FULL_DEVICE_NAME" or "VERSION" in name]
+    return ", ".join([f"OpenVINO {ov.get_version()}", *(f"{name} {CORE.get_property(device, name)}" for name in told)])
 
 
 def precisions(bundle: Bundle) -> list[str]:

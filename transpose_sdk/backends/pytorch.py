@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transpose_sdk.backends.fixed_batches import SIZES, FixedBatchBackend, FixedBatches
+from transpose_sdk.backends.nvidia_driver import driver_version
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, first_line
 from transpose_sdk.models import TransPose, load_checkpoint
@@ -48,6 +49,10 @@ class TorchBackend(FixedBatchBackend):
     ) -> None:
         place = find_torch_device(device)
         self.device = str(place).upper()
+        self.runtime = f"PyTorch {torch.__version__}"
+        if place.type == "cuda":
+            cudnn, gpu = torch.backends.cudnn.version(), torch.cuda.get_device_name(place)
+            self.runtime += f", cuDNN {cudnn}, {gpu}, driver {driver_version()}"
         self.precision = precision or ("fp32" if place.type == "cpu" else "fp16")
         if self.precision not in DTYPES or (place.type == "cpu" and self.precision != "fp32"):
             offered = "fp32" if place.type == "cpu" else ", ".join(DTYPES)

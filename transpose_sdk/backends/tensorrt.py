@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from transpose_sdk.backends.fixed_batches import FixedBatchBackend, FixedBatches
 from transpose_sdk.backends.half import cast_pixels, to_half
+from transpose_sdk.backends.nvidia_driver import driver_version
 from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.pytorch import find_torch_device
 from transpose_sdk.bundles.bundle import Bundle, file_digest
@@ -30,8 +30,6 @@ from transpose_sdk.whole_file import whole_file
 GRAPHS = {"fp16": "onnx", "int8": "onnx_int8", "fp32": "onnx"}
 SIZES = (1, 2, 4, 8)  # each costs building time, some seconds to a minute
 NAMES = ("heatmaps", "queries", "keys")
-# Where the driver says its version; a Jetson has the second file instead.
-DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/etc/nv_tegra_release"))
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +64,8 @@ class TensorRTBackend(FixedBatchBackend):
         if place.type != "cuda":
             raise BackendError(f"TensorRT runs on NVIDIA GPUs only, not on {device}: use device='CPU' without TensorRT")
         self.device = str(place).upper()
+        gpu = torch.cuda.get_device_name(place)
+        self.runtime = f"TensorRT {trt.__version__}, CUDA {torch.version.cuda}, {gpu}, driver {driver_version()}"
         self.precision = precision or "fp16"
         if self.precision not in GRAPHS:
             raise BackendError(f"TensorRT has no precision {precision!r}: use {', '.join(GRAPHS)}")
@@ -205,18 +205,6 @@ def engine_key(digest: str, precision: str, batches: Sequence[int], device: torc
         "cuda": torch.version.cuda,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def driver_version() -> str:
-    """The NVIDIA driver's own words about its version; "unknown" where nothing tells."""
-    for file in DRIVER_FILES:
-        if file.is_file():
-            return file.read_text(encoding="utf-8").strip()
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 class _Log(trt.ILogger):
