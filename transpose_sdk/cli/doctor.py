@@ -58,7 +58,8 @@ def _examine(bundle: Bundle) -> bool:
         for finding in doctor.examine(bundle):
             write(_describe(finding))
             sys.stdout.flush()
-        write(f"default: {doctor.default_path(bundle)}, answers as in FP32\n")
+        path, cost = doctor.default_path(bundle)
+        write(f"default: {path}, answers as in FP32; asking at the first opening takes {cost:.0f} ms\n")
     except TransposeError as error:
         write(f"default: fails: {error}\n")
         return False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from transpose_sdk.backend import Backend
+from transpose_sdk.backends import first_check
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.backends.openvino import precisions
 from transpose_sdk.backends.openvino_core import CORE
@@ -89,15 +90,22 @@ def examine(bundle: Bundle) -> Iterator[Finding]:
             backend.close()
 
 
-def default_path(bundle: Bundle) -> str:
-    """Open a bundle as a user does who asks for nothing, with the check; gives device and precision.
+def default_path(bundle: Bundle) -> tuple[str, float]:
+    """Open a bundle as a user does who asks for nothing, with the check.
+
+    Returns:
+        Device and precision, and what the check costs at the first opening, in ms.
 
     Raises:
         TransposeError: Nothing here runs it with the right answers.
     """
     backend = open_backend(bundle, verify=True)
-    backend.close()
-    return f"{backend.device} {backend.precision}"
+    try:
+        start = time.perf_counter()
+        first_check.verify(backend, bundle, anew=True)
+        return f"{backend.device} {backend.precision}", 1000 * (time.perf_counter() - start)
+    finally:
+        backend.close()
 
 
 def _combinations(bundle: Bundle) -> Iterator[tuple[str, str]]:
