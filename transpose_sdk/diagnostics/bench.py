@@ -44,7 +44,8 @@ class WatchedBackend:
     def __init__(self, backend: Backend, keep: bool = False) -> None:
         self._backend = backend
         self._keep = keep
-        self.name, self.device, self.precision = backend.name, backend.device, backend.precision
+        self.name, self.runtime = backend.name, backend.runtime
+        self.device, self.precision = backend.device, backend.precision
         self.input_size, self.has_attention = backend.input_size, backend.has_attention
         self.batches, self.requests = backend.batches, backend.requests
         self.submitted = 0
