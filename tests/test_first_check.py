@@ -61,6 +61,7 @@ def test_what_changed_is_asked_again(
     if changed == "bundle":
         path = bundle.folder / "bundle.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "licence": "another"}))
+        bundle = open_bundle(bundle.folder, "pose")
     elif changed == "runtime":
         monkeypatch.setattr("openvino.get_version", lambda: "another")
     elif changed == "instructions":

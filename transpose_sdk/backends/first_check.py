@@ -17,7 +17,7 @@ from pathlib import Path
 
 from transpose_sdk.backend import Backend
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.bundles.bundle import Bundle, file_digest
+from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.bundles.probe import Probe, check
 from transpose_sdk.errors import BackendError
 from transpose_sdk.user_folder import checks_folder
@@ -42,7 +42,7 @@ def verify(backend: Backend, bundle: Bundle, anew: bool) -> None:
         BackendError: The answers are wrong, or the device failed.
         BundleError: The probe is damaged, or with `anew` not there.
     """
-    if not anew and "probe" not in bundle.description:
+    if not anew and bundle.probe is None:
         log.warning("%s has no probe to check %s with: export or download it again", bundle.name, backend.device)
         return
     facts = _facts(backend, bundle)
@@ -65,13 +65,14 @@ def verify(backend: Backend, bundle: Bundle, anew: bool) -> None:
 def _facts(backend: Backend, bundle: Bundle) -> bytes:
     """What the answers depend on."""
     processor = [CORE.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    description = json.dumps(bundle.description, sort_keys=True)  # which has the digests of all files
     facts = {
         "machine": [platform.node(), platform.platform()],
         "processor": [*processor, *(os.environ.get(cap) for cap in CAPS)],
         "runtime": backend.runtime,
         "device": backend.device,
         "precision": backend.precision,
-        "bundle": [bundle.name, file_digest(bundle.folder / "bundle.json")],  # which has the digests of all the others
+        "bundle": [bundle.name, hashlib.sha256(description.encode()).hexdigest()],
     }
     return (json.dumps(facts, indent=2) + "\n").encode()
 
