@@ -25,7 +25,7 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Bundle:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where right answers are remembered."""
     monkeypatch.setenv("TRANSPOSE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "checks"
+    return tmp_path / "home" / "verified"
 
 
 @pytest.fixture

@@ -35,9 +35,9 @@ def checkpoints_folder() -> Path:
     return home() / "checkpoints"
 
 
-def checks_folder() -> Path:
+def verified_folder() -> Path:
     """Which bundles gave the right answers on this machine."""
-    return home() / "checks"
+    return home() / "verified"
 
 
 def compiled_folder(runtime: str) -> Path | None:

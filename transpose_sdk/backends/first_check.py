@@ -20,7 +20,7 @@ from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.bundles.probe import Probe, check
 from transpose_sdk.errors import BackendError
-from transpose_sdk.user_folder import checks_folder
+from transpose_sdk.user_folder import verified_folder
 from transpose_sdk.whole_file import whole_file
 
 # Caps the instructions that OpenVINO uses, so that the same processor gives other answers.
@@ -46,7 +46,7 @@ def verify(backend: Backend, bundle: Bundle, anew: bool) -> None:
         log.warning("%s has no probe to check %s with: export or download it again", bundle.name, backend.device)
         return
     facts = _facts(backend, bundle)
-    file = checks_folder() / f"{hashlib.sha256(facts).hexdigest()[:32]}.json"
+    file = verified_folder() / f"{hashlib.sha256(facts).hexdigest()[:32]}.json"
     if not anew and _is(file, facts):
         return
     report = check(backend, Probe.load(bundle))
