@@ -289,15 +289,16 @@ def test_a_recording_asked_for_while_the_network_changes_is_of_the_new_one(
         use(**changes)
 
     monkeypatch.setattr(worker._player, "use", use_later)
+    events.told.clear()
     worker.use_network(blob_network)
     wait_for(lambda: events.last("network_loaded") and events.last("recording_changed") == path, what="the recording")
-    for _ in range(5):
-        next_view(worker)
+    seen = [next_view(worker).index for _ in range(5)]
     worker.stop_recording()
     wait_for(lambda: events.last("saved") == path or events.last("failed"))
     assert events.last("failed") is None
     frames = json.loads(path.with_suffix(".json").read_text())["frames"]
-    assert frames and frames[0]["people"]
+    assert frames[0]["people"]
+    assert frames[-1]["index"] >= seen[-2]  # it did not stop with the network before
     assert len(list(open_source(path))) >= len(frames) - 1
 
 
