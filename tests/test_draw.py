@@ -145,7 +145,18 @@ def test_who_has_left_the_picture_leaves_no_label_at_its_edge() -> None:
     assert changed(replace(person(200, 60, 160, 360), scores=nobody_sure)).any(), "a box within the picture stays"
 
 
-@pytest.mark.parametrize("scene", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), [[1]]])
+@pytest.mark.parametrize("scene", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), [[1]], None])
 def test_bad_scenes(scene: object) -> None:
-    with pytest.raises(InputError, match="expected an"):
+    with pytest.raises(InputError, match=r"the scene .* \(H, W, 3\) uint8"):
         PoseAnnotator().annotate(scene, Poses.empty(COCO17))  # type: ignore[arg-type]
+
+
+def test_grey_scenes_become_pictures_and_only_pictures_are_drawn_on() -> None:
+    grey = np.full((480, 640), 90, np.uint8)
+    one = person(200, 60, 160, 360)
+    picture = PoseAnnotator().annotate(grey, one)
+    np.testing.assert_array_equal(picture, PoseAnnotator().annotate(np.dstack([grey] * 3), one))
+    assert (grey == 90).all()
+    for scene in (grey, np.dstack([grey] * 4), np.dstack([grey] * 3)[:, ::-1]):
+        with pytest.raises(InputError, match="in place"):
+            PoseAnnotator().annotate(scene, one, in_place=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from transpose_sdk.attention import Attention
 from transpose_sdk.errors import InputError, MissingDependencyError
 from transpose_sdk.poses import Poses, person_scores
-from transpose_sdk.skeletons import COCO17
+from transpose_sdk.skeletons import COCO17, MPII16
 
 
 def make_poses(n: int = 3, tracked: bool = True, attention: bool = False) -> Poses:
@@ -49,7 +50,8 @@ def make_poses(n: int = 3, tracked: bool = True, attention: bool = False) -> Pos
         (np.array([True, False, True]), [0, 2]),
         ([False, True, False], [1]),
         (np.zeros(3, bool), []),
-        (np.ones(3, bool), [0, 1, 2]),  # everyone: the same poses
+        (np.ones(3, bool), [0, 1, 2]),  # everyone
+        (slice(None), [0, 1, 2]),
         ([0, 1, 2], [0, 1, 2]),
     ],
 )
@@ -67,7 +69,123 @@ def test_indexing_gives_poses(index: object, people: list[int]) -> None:
         np.testing.assert_array_equal(getattr(picked.attention, name), getattr(poses.attention, name)[people])
 
 
-@pytest.mark.parametrize("index", [3, -4, [0, 3], np.array([True, False])])
+@pytest.mark.parametrize(
+    "index", [0, slice(0, 2), slice(None), [0, 1, 2], np.arange(3), np.ones(3, bool), "left_wrist"]
+)
+def test_what_is_picked_shares_no_memory(index: Any) -> None:
+    """Whoever is chosen: writing into the choice never changes what it came from."""
+    poses = make_poses(attention=True)
+    before = make_poses(attention=True)
+    picked = poses[index]
+    if isinstance(index, str):
+        picked[:] = -1
+    else:
+        for array in arrays_of(picked):
+            array[:] = -1
+    for array, expected in zip(arrays_of(poses), arrays_of(before), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def arrays_of(poses: Poses) -> list[np.ndarray]:
+    """All arrays of poses that carry everything."""
+    values = [getattr(poses, field.name) for field in dataclasses.fields(Poses) if field.name != "skeleton"]
+    return values[:-1] + [values[-1].queries, values[-1].keys, values[-1].crop_affines]
+
+
+def test_what_is_given_to_others_shares_no_memory() -> None:
+    poses = make_poses()
+    corners = poses.xyxy
+    np.testing.assert_allclose(corners[:, 2:] - corners[:, :2], poses.boxes[:, 2:], rtol=1e-5)
+    corners[:] = 0
+    Poses.concatenate([poses]).boxes[:] = 0
+    np.testing.assert_array_equal(poses.boxes, make_poses().boxes)
+
+
+def test_iterating_gives_one_person_after_another_and_ends() -> None:
+    poses = make_poses(attention=True)
+    people = list(poses)
+    assert [len(one) for one in people] == [1, 1, 1]
+    for row, one in enumerate(people):
+        np.testing.assert_array_equal(one.keypoints[0], poses.keypoints[row])
+        assert one.attention is not None and len(one.attention) == 1
+    assert list(Poses.empty(COCO17)) == []
+
+
+def test_a_joint_by_its_name() -> None:
+    poses = make_poses()
+    np.testing.assert_array_equal(poses["left_wrist"], poses.keypoints[:, COCO17.index("left_wrist")])
+    assert Poses.empty(COCO17)["nose"].shape == (0, 2)
+    with pytest.raises(InputError, match=r"left_knie.*use one of nose"):
+        poses["left_knie"]
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_concatenating(attention: bool, tracked: bool) -> None:
+    poses = make_poses(3, tracked, attention)
+    joined = Poses.concatenate((poses[:1], Poses.empty(COCO17), poses[1:]))
+    assert (joined.attention is None, joined.track_ids is None) == (not attention, not tracked)
+    for field in dataclasses.fields(Poses):
+        if field.name not in ("skeleton", "attention"):
+            np.testing.assert_array_equal(getattr(joined, field.name), getattr(poses, field.name))
+    if joined.attention is not None and poses.attention is not None:
+        np.testing.assert_array_equal(joined.attention.keys, poses.attention.keys)
+        assert joined.attention.grid == poses.attention.grid
+
+
+def test_what_only_some_have_is_left_out_of_the_whole() -> None:
+    joined = Poses.concatenate([make_poses(2, True, True), make_poses(1, False, False)])
+    assert (len(joined), joined.track_ids, joined.attention) == (3, None, None)
+    nobody = Poses.concatenate([Poses.empty(COCO17)] * 2)
+    assert nobody.is_empty and not joined.is_empty
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([], "no poses to concatenate"),
+        ([make_poses(1), None], "a NoneType"),
+        ([make_poses(1), Poses.empty(MPII16)], "'coco17' and 'mpii16'"),
+    ],
+)
+def test_what_cannot_be_concatenated(parts: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Poses.concatenate(parts)
+
+
+def test_lists_become_arrays() -> None:
+    poses = Poses([[[1, 2]] * 17], [[0.5] * 17], [[0, 0, 9, 9]], [1], COCO17, [7])  # type: ignore[arg-type]
+    kinds = [getattr(poses, name).dtype.name for name in ("keypoints", "scores", "boxes", "person_scores", "track_ids")]
+    assert kinds == ["float32"] * 4 + ["int64"]
+    assert Poses([], [], [], [], COCO17).keypoints.shape == (0, 17, 2)  # type: ignore[arg-type]
+    double = make_poses().keypoints.astype(np.float64)
+    assert dataclasses.replace(make_poses(), keypoints=double).keypoints.dtype == np.float32
+    layer = make_poses(attention=True).attention
+    assert layer is not None
+    listed = Attention(layer.queries.tolist(), layer.keys.tolist(), layer.crop_affines.tolist(), (4, 3), (64, 48))
+    np.testing.assert_array_equal(listed.queries, layer.queries)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("keypoints", [[1, 2], [3]], "keypoints is .*lists of equal lengths"),
+        ("keypoints", 3.0, r"keypoints has shape \(\)"),
+        ("scores", "high", "scores is high"),
+        ("boxes", None, "boxes is None"),
+        ("person_scores", [True, False, True], "give an array of float32"),
+        ("track_ids", [0.5, 1, 2], "track_ids is .*int64"),
+        ("track_ids", [np.nan, 1, 2], "int64"),
+        ("skeleton", "coco17", "skeleton is a str"),
+        ("attention", np.zeros(3), "attention is a ndarray"),
+    ],
+)
+def test_what_is_no_array_is_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(make_poses(), **{name: value})
+
+
+@pytest.mark.parametrize("index", [3, -4, [0, 3], np.array([True, False]), 1.0, np.array([0.0]), None, (0, 1), True])
 def test_people_that_are_not_there(index: object) -> None:
     with pytest.raises(InputError, match="from 3 people"):
         make_poses()[index]  # type: ignore[index]

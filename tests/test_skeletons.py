@@ -33,7 +33,7 @@ def test_index(keypoint: str | int) -> None:
     assert COCO17.index(keypoint) == 9
 
 
-@pytest.mark.parametrize("keypoint", ["left_wing", 17, -1, ""])
+@pytest.mark.parametrize("keypoint", ["left_wing", 17, -1, "", 1.5, 9.0, True, None])
 def test_unknown_keypoint_lists_the_known_ones(keypoint: str | int) -> None:
     with pytest.raises(InputError, match=r"coco17.*nose.*right_ankle"):
         COCO17.index(keypoint)

@@ -151,6 +151,18 @@ def test_a_person_who_is_not_seen_is_carried_on_for_a_stated_time() -> None:
     assert starts == [False] * 10 + [True] * 6 + [None, None, False, False]
 
 
+def test_what_is_done_to_the_result_does_not_reach_the_filter(motion: tuple[np.ndarray, np.ndarray]) -> None:
+    """Whoever scales or moves the poses of a frame in place leaves those of the next one as they are."""
+    noisy, times = motion
+    careful, careless = PoseSmoother(), PoseSmoother()
+    for keypoints, time in zip(noisy[:20], times[:20], strict=True):
+        expected, _ = careful(poses_of(keypoints[None], [1]), time)
+        given, _ = careless(poses_of(keypoints[None], [1]), time)
+        for name in ("keypoints", "scores", "boxes", "person_scores", "track_ids"):
+            np.testing.assert_array_equal(getattr(given, name), getattr(expected, name))
+            getattr(given, name)[:] = 0
+
+
 def test_what_is_given_is_not_changed() -> None:
     smoother = PoseSmoother()
     keypoints = np.zeros((1, 17, 2))

@@ -83,7 +83,7 @@ class PoseEstimator(Closeable):
         except BaseException:
             self.backend.close()
             raise
-        self._lent_detector = self.detector is detector
+        self._own_detector = None if self.detector is detector else self.detector
         self._closed = False
         # For those who know their boxes to be right and cannot wait for the poses: a stream.
         self.top_down = TopDown(self.backend, self.skeleton, self.bundle.attention_grid, flip_test, attention)
@@ -98,7 +98,7 @@ class PoseEstimator(Closeable):
             >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
             >>> estimator(image).boxes.shape
             (2, 4)
-            >>> estimator(image, boxes=[[240, 20, 170, 250]]).keypoints.shape
+            >>> estimator(image, boxes=[[300, 44, 92, 206]]).keypoints.shape
             (1, 17, 2)
 
         Args:
@@ -233,8 +233,8 @@ class PoseEstimator(Closeable):
         self._closed = True
         self.backend.close()
         self.top_down.clear()
-        if not self._lent_detector:
-            self.detector.close()
+        if self._own_detector is not None:
+            self._own_detector.close()
 
     def _require_open(self) -> None:
         if self._closed:

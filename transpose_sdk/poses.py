@@ -43,9 +43,12 @@ class Poses:
         >>> poses = tp.PoseEstimator()(cv2.imread("park.jpg"))
         >>> len(poses), poses.keypoints.shape, poses["left_wrist"].shape
         (2, (2, 17, 2), (2, 2))
-        >>> standing = poses[poses.xyxy[:, 1] < 100]
+        >>> len(poses[poses.xyxy[:, 1] < 100])
+        1
         >>> for one in poses:
-        ...     print(one.skeleton.names[one.scores[0].argmax()], one.to_dict()["people"][0]["track_id"])
+        ...     print(len(one), one.person_scores > 0.2)
+        1 [ True]
+        1 [ True]
 
     Attributes:
         keypoints: Shape (N, K, 2), float32, x and y in image px.
@@ -117,7 +120,7 @@ class Poses:
 
             >>> import cv2, transpose_sdk as tp
             >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
-            >>> halves = estimator(image, boxes=[[240, 20, 170, 250]]), estimator(image, boxes=[[760, 280, 110, 250]])
+            >>> halves = estimator(image, boxes=[[300, 44, 92, 206]]), estimator(image, boxes=[[632, 284, 116, 224]])
             >>> len(tp.Poses.concatenate(halves))
             2
 

@@ -240,7 +240,7 @@ class PosesInFlight:
 
     @property
     def box_scores(self) -> NDArray[np.float32]:
-        """(N,), as they were given."""
+        """Scores of the boxes as they were given, (N,)."""
         return self._people.box_scores
 
     def wait(self) -> Arrays:

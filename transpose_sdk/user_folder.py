@@ -26,12 +26,12 @@ def home() -> Path:
 
 
 def models_folder() -> Path:
-    """Imported bundles."""
+    """Where imported bundles lie."""
     return home() / "models"
 
 
 def checkpoints_folder() -> Path:
-    """Downloaded checkpoints."""
+    """Where downloaded checkpoints lie."""
     return home() / "checkpoints"
 
 

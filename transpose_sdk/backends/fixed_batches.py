@@ -49,6 +49,7 @@ class FixedBatches:
 
     def __init__(self, run: Run, sizes: Sequence[int], input_size: tuple[int, int], device: torch.device) -> None:
         self.sizes = tuple(sorted(sizes))
+        self._run = run  # a recorded graph reads the weights where they lay while it was recorded
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         # All graphs share one pool of memory, which is safe because never two of them run at once and the outputs of
@@ -145,14 +146,22 @@ class FixedBatchBackend(WorkerBackend):
     def __init__(self, batches: FixedBatches) -> None:
         """Args: batches: The network at its batch sizes; the outputs are heatmaps, queries and keys."""
         super().__init__()
-        self._batches = batches
+        self._batches: FixedBatches | None = batches
+        self._sizes = batches.sizes
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Batch sizes that are ready."""
-        return self._batches.sizes
+        """Numbers of crops that run at once, ascending."""
+        return self._sizes
+
+    def _release(self) -> None:
+        """Let go of the network and its recordings, and of their memory that PyTorch would keep for the next one."""
+        self._batches = None
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Arrays:
+        assert self._batches is not None  # the worker runs nothing once it is let go of
         try:
             with torch.inference_mode():
                 return Outputs(*self._batches(crops, 3 if attention else 1))

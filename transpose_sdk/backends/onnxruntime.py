@@ -56,24 +56,29 @@ class OnnxRuntimeBackend(WorkerBackend):
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         choice = (provider, {"device_id": int(index or 0)}) if kind == "CUDA" else provider
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[choice])
+            session = ort.InferenceSession(str(path), options, providers=[choice])
         except Exception as error:  # its errors have no common base but Exception
             raise BackendError(
                 f"{self.device} cannot run {path} ({first_line(error)}): use device='CPU', or export it again"
             ) from error
-        check_providers(self._session.get_providers(), provider, first=True)
+        check_providers(session.get_providers(), provider, first=True)
         super().__init__()
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = {output.name: output.shape for output in self._session.get_outputs()}
+        self._session: ort.InferenceSession | None = session
+        self._input = session.get_inputs()[0].name
+        self._outputs = {output.name: output.shape for output in session.get_outputs()}
         self.has_attention = {"queries", "keys"} <= set(self._outputs)
         self.infer(np.zeros((1, *self.input_size, 3), np.uint8))
 
+    def _release(self) -> None:
+        self._session = None
+
     @property
     def batches(self) -> tuple[int, ...]:
-        """Any number of crops on a GPU."""
+        """Numbers of crops that run at once: one on a CPU, any on a GPU."""
         return self._sizes
 
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Arrays:
+        assert self._session is not None  # the worker runs nothing once it is let go of
         wanted = ["heatmaps", "queries", "keys"] if attention and self.has_attention else ["heatmaps"]
         if not len(crops):
             return Outputs(*(np.empty((0, *self._outputs[name][1:]), np.float32) for name in wanted))

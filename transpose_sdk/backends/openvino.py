@@ -16,7 +16,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from transpose_sdk.backend import Arrays, Outputs
+from transpose_sdk.backend import Arrays, Outputs, closed_error
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, last_line
@@ -109,12 +109,14 @@ class OpenVINOBackend:
             attention: Whether to give queries and keys, if the graph has them.
 
         Raises:
-            BackendError: The device failed.
+            BackendError: The device failed, or the backend is closed.
         """
         wanted = ("heatmaps", "queries", "keys") if attention and self.has_attention else ("heatmaps",)
         indices = [self._names.index(name) for name in wanted]
         flight = CropsInFlight({index: np.empty((len(crops), *self._shapes[index]), np.float32) for index in indices})
         with self._lock:
+            if not self._requests:
+                raise closed_error(self)
             for row in range(len(crops)):
                 # In turn: crops take equal time, so the request that was started first is free first.
                 request = self._requests[self._next]
@@ -123,10 +125,11 @@ class OpenVINOBackend:
         return flight
 
     def close(self) -> None:
-        """Wait for what is in flight."""
+        """Wait for what is in flight and let go of the compiled graph, whose memory only its requests hold."""
         with self._lock:
             for request in self._requests:
-                request.collect()
+                request.release()
+            self._requests = []
 
 
 class CropsInFlight:
@@ -158,7 +161,7 @@ class _Request:
     """
 
     def __init__(self, request: ov.InferRequest, device: str) -> None:
-        self._request = request
+        self._request: ov.InferRequest | None = request
         self._device = device
         self._lock = threading.Lock()
         self._crop: NDArray[np.uint8] | None = None  # kept alive: the device reads it
@@ -168,6 +171,7 @@ class _Request:
     def start(self, crop: NDArray[np.uint8], row: int, flight: CropsInFlight) -> None:
         with self._lock:
             self._fetch()
+            assert self._request is not None  # the backend starts none once it has let go of them
             try:
                 # Apart, for `start_async` takes longer with an input to look through.
                 self._request.set_input_tensor(ov.Tensor(crop, shared_memory=True))
@@ -177,6 +181,12 @@ class _Request:
             self._crop, self._row, self._flight = crop, row, flight
             flight.requests.append(self)
 
+    def release(self) -> None:
+        """Wait for the answer and let go of the device."""
+        with self._lock:
+            self._fetch()
+            self._request = None
+
     def collect(self, flight: CropsInFlight | None = None) -> None:
         """Wait for the answer, if it is still that of `flight`."""
         with self._lock:
@@ -184,7 +194,7 @@ class _Request:
                 self._fetch()
 
     def _fetch(self) -> None:
-        if self._flight is None:
+        if self._flight is None or self._request is None:
             return
         try:
             self._request.wait()

@@ -72,10 +72,10 @@ class TensorRTBackend(FixedBatchBackend):
         self.input_size = bundle.input_size
         path = onnx_graph(bundle, GRAPHS[self.precision])
         with torch.cuda.device(place):
-            self._engine = _Engine(bundle, path, self.precision, place, tuple(sorted(batches)), cache)
-            self.has_attention = set(NAMES) <= set(self._engine.outputs)
+            engine = _Engine(bundle, path, self.precision, place, tuple(sorted(batches)), cache)
+            self.has_attention = set(NAMES) <= set(engine.outputs)
             try:
-                fixed = FixedBatches(self._engine.run, batches, self.input_size, place)
+                fixed = FixedBatches(engine.run, batches, self.input_size, place)
             except RuntimeError as error:
                 raise BackendError(
                     f"{self.device} cannot run {bundle.name} ({first_line(error)}): free its memory"

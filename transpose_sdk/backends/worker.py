@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.backend import Arrays, Outputs
+from transpose_sdk.backend import Arrays, Outputs, closed_error
 
 
 class _Job(NamedTuple):
@@ -28,24 +29,35 @@ class WorkerBackend:
 
     Attributes:
         name: The runtime.
+        runtime: What its answers depend on; see `Backend`.
+        device: Where it runs.
+        precision: The graph's precision.
+        input_size: (height, width) of a crop.
         has_attention: Whether the graph gives queries and keys.
-        batches: See `Backend`.
+        requests: Batches that run side by side.
     """
 
     name: str
+    runtime: str
+    device: str
+    precision: str
+    input_size: tuple[int, int]
     has_attention: bool
+    requests: int
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"transpose-{self.name}")
         self._waiting: deque[_Job] = deque()  # only the worker takes from it
+        self._closing = threading.Lock()
+        self._closed = False
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """See above."""
+        """Numbers of crops that run at once, ascending."""
         raise NotImplementedError
 
     def infer(self, crops: NDArray[np.uint8], attention: bool = False) -> Arrays:
-        """Run the network and wait; see `submit`."""
+        """Run the network and wait; arguments and errors as of `submit`."""
         return self.submit(crops, attention).result()
 
     def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Arrays]:
@@ -57,15 +69,24 @@ class WorkerBackend:
 
         Returns:
             The answer; its `result` raises BackendError where the device failed.
+
+        Raises:
+            BackendError: The backend is closed.
         """
         job = _Job(crops, attention and self.has_attention, Future())
-        self._waiting.append(job)
-        self._worker.submit(self._run_waiting)
+        with self._closing:
+            if self._closed:
+                raise closed_error(self)
+            self._waiting.append(job)
+            self._worker.submit(self._run_waiting)
         return job.answer
 
     def close(self) -> None:
-        """Wait for what is in flight."""
+        """Wait for what is in flight, and give the device's memory back."""
+        with self._closing:
+            self._closed = True
         self._worker.shutdown()
+        self._release()
 
     def _run_waiting(self) -> None:
         """Run the job that has waited longest, with those behind it that fit into its batch."""
@@ -92,4 +113,8 @@ class WorkerBackend:
 
     def _run(self, crops: NDArray[np.uint8], attention: bool) -> Arrays:
         """Run the network, on the worker's thread."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Let go of the network, once nothing runs any more; also when it has been let go of."""
         raise NotImplementedError

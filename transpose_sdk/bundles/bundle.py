@@ -203,7 +203,8 @@ def open_bundle(spec: str | Path, kind: str) -> Bundle:
     """Open a bundle by path, or a shipped or imported one by name.
 
     Args:
-        spec: A folder, or a name such as "person" of a bundle that comes with the package or was imported.
+        spec: A name such as "person" of a bundle that comes with the package or was imported, or a folder. A bare word
+            is a name first: "./person" is the folder where both are there.
         kind: "pose" or "detector", what it has to be.
 
     Raises:
@@ -246,6 +247,16 @@ def bundle_names(kind: str) -> list[str]:
     return [folder.stem for folder in named_folders(ASSETS) + named_folders(models_folder()) if kind_of(folder) == kind]
 
 
+def named_bundle(spec: str | Path) -> Path | None:
+    """The folder of the shipped or imported bundle that a bare word names; None where it names none."""
+    if Path(spec).name == str(spec):
+        for place in (ASSETS, models_folder()):
+            named = place / f"{spec}{SUFFIX}"
+            if named.is_dir():
+                return named
+    return None
+
+
 def named_folders(place: Path) -> list[Path]:
     """The bundles in a folder, by name; none where it does not exist."""
     return sorted(path for path in place.glob(f"*{SUFFIX}") if path.is_dir())
@@ -270,13 +281,12 @@ def file_digest(path: Path) -> str:
 
 def _find(spec: str | Path, kind: str) -> Path:
     path = Path(spec)
+    named = named_bundle(spec)
+    # A bare word is a name first: a folder of photos called "person" would hide the detector. A Path is a path first.
+    if named is not None and not (isinstance(spec, Path) and path.is_dir()):
+        return named
     if path.is_dir():
         return path
-    if path.name == str(spec):
-        for place in (ASSETS, models_folder()):
-            named = place / f"{spec}{SUFFIX}"
-            if named.is_dir():
-                return named
     names = ", ".join(bundle_names(kind)) or "none"
     raise BundleError(f"no {kind} bundle {str(spec)!r}: give a folder with bundle.json, or one of these names: {names}")
 

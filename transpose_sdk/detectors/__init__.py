@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.bundles.bundle import named_bundle, open_bundle
 from transpose_sdk.checks.ranges import SHARE
 from transpose_sdk.detectors.detector import Detections, Detector
 from transpose_sdk.detectors.graph import GraphDetector, compile_graph, read_graph, take_images
@@ -22,8 +22,9 @@ def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_thres
     """Open a person detector.
 
     Args:
-        spec: "person" for the one that ships, "frame" for the whole frame, the path of a detector bundle or of an
-            OpenVINO, ONNX or TensorFlow Lite network (YOLOX, RTMDet, BlazePose), or a detector, given back as it is.
+        spec: "person" for the one that ships, "frame" for the whole frame, an imported detector's name, the path of a
+            detector bundle or of an OpenVINO, ONNX or TensorFlow Lite network (YOLOX, RTMDet, BlazePose), or a
+            detector, given back as it is. A bare word is a name first.
         device: OpenVINO's name of the device, such as "CPU", "GPU" or "NPU"; "AUTO" lets OpenVINO choose.
         score_threshold: Lowest score of a person, 0..1; None takes the detector's own.
 
@@ -42,7 +43,7 @@ def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_thres
     if spec == "frame":
         return WholeFrame()
     path = Path(spec)
-    if path.is_dir() or not path.suffix:
+    if named_bundle(spec) is not None or path.is_dir() or not path.suffix:
         return _open_bundle(spec, device, score_threshold)
     model = read_graph(path)
     recipe = recognise(model, path)

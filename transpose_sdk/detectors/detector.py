@@ -7,7 +7,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.errors import DetectorError
+
 Detections = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (N, 4) x, y, w, h in pixels; scores (N,)
+
+
+def closed_error(name: str) -> DetectorError:
+    """What a detector raises that is used after its `close`."""
+    return DetectorError(f"the detector {name} is closed: open it again with open_detector")
 
 
 @runtime_checkable
@@ -30,7 +37,8 @@ class Detector(Protocol):
             boxes (N, 4) float32 x, y, w, h in pixels, inside the image, best first; scores (N,) float32 in 0..1.
 
         Raises:
-            InputError: The image has another form.
+            InputError: The image is none.
+            DetectorError: The detector is closed.
         """
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.checks.images import to_bgr
-from transpose_sdk.detectors.detector import Detections
+from transpose_sdk.detectors.detector import Detections, closed_error
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.errors import DetectorError, last_line
 
@@ -139,11 +139,11 @@ class GraphDetector:
         self(np.zeros((*recipe.input_size, 3), np.uint8))  # compiles the numba parts and touches the buffers
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
-        """Find people; see `Detector`."""
+        """Boxes and scores of the people in an image; arguments and errors as of every `Detector`."""
         image = to_bgr(image)
         with self._lock:
             if self._request is None:
-                raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
+                raise closed_error(self.name)
             scale, x, y = self._letterbox.fit(image)
             results = self._request.infer({0: self._letterbox.canvas}, share_inputs=True, share_outputs=True)
             boxes, scores = self._recipe.decode(
@@ -154,7 +154,7 @@ class GraphDetector:
         return boxes[visible], np.ascontiguousarray(scores[visible], np.float32)
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Let go of the network; harmless when called again."""
         with self._lock:
             self._request = None
 

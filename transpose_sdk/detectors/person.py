@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.detectors.cells import STRIDES, decode_cells
-from transpose_sdk.detectors.detector import Detections
+from transpose_sdk.detectors.detector import Detections, closed_error
 from transpose_sdk.detectors.graph import (
     DetectorFormat,
     GraphDetector,
@@ -75,19 +75,22 @@ class PersonDetector:
         return GraphDetector(self.name, compile_graph(model, self._device, self._graph), recipe, self._threshold)
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
-        """Find people; see `Detector`."""
+        """Boxes and scores of the people in an image; arguments and errors as of every `Detector`."""
         image = to_bgr(image)
         height, width = image.shape[:2]
         with self._lock:
             network = self._straight
             if network is None:
-                raise DetectorError(f"the detector {self.name} is closed; open it again with open_detector.")
+                raise closed_error(self.name)
             if (height > width) != (self._size[0] > self._size[1]):
                 # Compiled when the first such frame comes: most sources have one shape only.
                 network = self._turned = self._turned or self._open((self._size[1], self._size[0]))
         return network(image)
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Let go of the network; harmless when called again."""
         with self._lock:
+            for network in (self._straight, self._turned):
+                if network is not None:
+                    network.close()  # waits for a frame that it is looking at
             self._straight = self._turned = None

@@ -52,14 +52,14 @@ class WatchedBackend:
         self.crops: list[Image] = []
 
     def submit(self, crops: Image, attention: bool = False) -> InFlight:
-        """Run the network; see `Backend`."""
+        """Start the network on the crops, counted; arguments and errors as of every `Backend`."""
         self.submitted += len(crops)
         if self._keep:
             self.crops.append(crops.copy())  # their memory is used again
         return self._backend.submit(crops, attention)
 
     def infer(self, crops: Image, attention: bool = False) -> Arrays:
-        """Run the network and wait; see `Backend`."""
+        """Run the network and wait; arguments and errors as of every `Backend`."""
         return self.submit(crops, attention).result()
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Work:
 
     @property
     def people(self) -> int:
-        """Crops in all."""
+        """How many crops there are in all frames."""
         return sum(map(len, self.crops))
 
 
@@ -113,12 +113,12 @@ class Timing:
 
     @property
     def people_rate(self) -> float:
-        """Crops a second."""
+        """How many crops it did in a second."""
         return self.people / self.seconds
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second."""
+        """How many frames it did in a second."""
         return self.frames / self.seconds
 
 
@@ -132,11 +132,11 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
+        """The median of the rounds."""
         return statistics.median(self.values)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The figure as plain values, for JSON."""
         values = {"median": self.median, "lowest": min(self.values), "highest": max(self.values)}
         return {"name": self.name, "unit": self.unit, **{key: round(value, 4) for key, value in values.items()}}
 
@@ -282,7 +282,7 @@ class Stopwatch:
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
-    """Median time of some calls."""
+    """The median time of some calls."""
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()

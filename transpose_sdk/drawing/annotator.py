@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.checks.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.drawing.overlay import AttentionOverlay
 from transpose_sdk.errors import InputError
@@ -49,6 +50,12 @@ OUTLINE: Color = (24, 24, 24)
 class PoseAnnotator:
     """Draws poses on pictures.
 
+        >>> import cv2, transpose_sdk as tp
+        >>> image = cv2.imread("park.jpg")
+        >>> picture = tp.PoseAnnotator(labels=False).annotate(image, tp.PoseEstimator()(image))
+        >>> cv2.imwrite("poses.png", picture)
+        True
+
     Attributes:
         boxes: Draw the person boxes.
         labels: Write the track id and the person's score over the box.
@@ -70,17 +77,23 @@ class PoseAnnotator:
         """Draw every person, those lower in the picture (nearer to the camera) last.
 
         Args:
-            scene: (H, W, 3) uint8, BGR.
+            scene: (H, W, 3) uint8, BGR; grey and BGRA are converted.
             poses: Poses in the pixels of the scene.
-            in_place: Draw on the scene itself, which must then be contiguous, and not on a copy.
+            in_place: Draw on the scene itself, which must then be contiguous and BGR, and not on a copy.
+
+        Returns:
+            (H, W, 3) uint8, BGR: a copy, or the scene itself.
 
         Raises:
             InputError: The scene is no such array, or attention is to be drawn and the poses don't carry it.
         """
-        if not isinstance(scene, np.ndarray) or scene.dtype != np.uint8 or scene.ndim != 3 or scene.shape[2] != 3:
-            given = f"{scene.dtype} {scene.shape}" if isinstance(scene, np.ndarray) else type(scene).__name__
-            raise InputError(f"scene is {given}: expected an (H, W, 3) uint8 array in BGR order")
-        canvas = scene if in_place else scene.copy()
+        picture = to_bgr(scene, "the scene")
+        if in_place and picture is not scene:
+            raise InputError(
+                f"cannot draw in place on a scene of shape {scene.shape} and strides {scene.strides}: "
+                "give a contiguous (H, W, 3) array, or leave out in_place"
+            )
+        canvas = scene.copy() if picture is scene and not in_place else picture
         if self.attention is not None:
             self.attention.paint(canvas, poses, self.min_score)
         for person in np.argsort(poses.boxes[:, 1] + poses.boxes[:, 3], kind="stable"):

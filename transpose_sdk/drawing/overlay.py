@@ -34,7 +34,14 @@ STAR = np.stack((np.cos(TURNS), np.sin(TURNS)), axis=1) * np.where(np.arange(10)
 
 @dataclass(frozen=True)
 class AttentionOverlay:
-    """Draws where one joint of each person was inferred from.
+    """Draws where one joint of each person was inferred from, by a `PoseAnnotator` and beneath its skeletons.
+
+        >>> import cv2, transpose_sdk as tp
+        >>> image = cv2.imread("park.jpg")
+        >>> poses = tp.PoseEstimator(attention=True)(image)
+        >>> annotator = tp.PoseAnnotator(attention=tp.AttentionOverlay("left_ankle"))
+        >>> cv2.imwrite("attention.png", annotator.annotate(image, poses))
+        True
 
     Attributes:
         keypoint: Name or index of the joint.

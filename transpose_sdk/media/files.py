@@ -44,6 +44,8 @@ class Sink(Protocol):
 class FileSink:
     """A sink as a context manager, which closes itself on the way out of the block, with an error too."""
 
+    closed = False
+
     def __enter__(self: SinkType) -> SinkType:
         return self
 
@@ -61,7 +63,18 @@ class FileSink:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Finish the file. Closeable twice is harmless."""
+        """Finish the file. Harmless when called again."""
+        self.closed = True
+
+    def require_open(self, name: Path | str) -> None:
+        """Raise SinkError, with the name of the output, where the sink is closed."""
+        if self.closed:
+            raise closed_error(name)
+
+
+def closed_error(name: Path | str) -> SinkError:
+    """What is raised when a closed output is written to."""
+    return SinkError(f"{name} is closed: write inside the with block, or open it again")
 
 
 @contextmanager
@@ -121,8 +134,10 @@ class GrowingFile:
         """Write one record and the tail.
 
         Raises:
-            SinkError: They do not fit; the file keeps all earlier records.
+            SinkError: They do not fit, and the file keeps all earlier records; or the file is closed.
         """
+        if self._file.closed:
+            raise closed_error(self.path)
         with sink_errors(self.path):
             try:
                 self._write(record + self._tail)
@@ -138,6 +153,6 @@ class GrowingFile:
             data = data[self._file.write(data) :]
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Harmless when called again."""
         with sink_errors(self.path):
             self._file.close()

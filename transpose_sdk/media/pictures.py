@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.media.files import FileSink, PosedFrame, sink_errors, write_whole
+from transpose_sdk.media.files import FileSink, PosedFrame, closed_error, sink_errors, write_whole
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES
 from transpose_sdk.media.quiet import quiet_opencv
@@ -42,6 +42,11 @@ class VideoSink(FileSink):
     frames, a variable rate), left out where that comes before the next picture is due. So the newest frame is written
     with the next one, or on closing. A frame of another size than the first is fitted into the first one's size. One
     pixel is cut off odd widths and heights.
+
+        >>> import transpose_sdk as tp
+        >>> with tp.PoseStream("clip.mp4") as stream, tp.VideoSink("out.mp4") as video:
+        ...     for frame in stream:
+        ...         video.write(frame)
 
     Attributes:
         path: The file.
@@ -84,10 +89,10 @@ class VideoSink(FileSink):
         """Draw the poses and add the picture.
 
         Raises:
-            SinkError: No codec, or the disk is full; what was written so far can be played.
+            SinkError: No codec, the disk is full, or the sink is closed; what was written so far can be played.
         """
         if self._closed:
-            raise SinkError(f"{self.path} is closed: write inside the with block")
+            raise closed_error(self.path)
         picture = self._annotator.annotate(frame.image, frame.poses)
         self._size = self._size if self._waiting else (picture.shape[1], picture.shape[0])
         with sink_errors(self.path):
@@ -210,8 +215,9 @@ class ImageSink(FileSink):
         """Draw the poses and write the image.
 
         Raises:
-            SinkError: It cannot be written, or a single file would have to hold a second image.
+            SinkError: It cannot be written, a single file would have to hold a second image, or the sink is closed.
         """
+        self.require_open(self.path)
         if self._single and self._written:
             raise SinkError(
                 f"{self.path} holds one image but there are more: give a folder, or a video such as out.mp4"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from transpose_sdk.errors import SinkError
-from transpose_sdk.media.files import FileSink, GrowingFile, PosedFrame, Sink, sink_errors, write_whole
+from transpose_sdk.media.files import FileSink, GrowingFile, PosedFrame, Sink, closed_error, sink_errors, write_whole
 from transpose_sdk.media.pictures import ImageSink, VideoSink
 from transpose_sdk.skeletons import Skeleton
 
@@ -32,7 +32,15 @@ def frame_record(frame: PosedFrame) -> dict[str, Any]:
 
 
 class JsonSink(FileSink):
-    """The `run` schema as one JSON document, which can be parsed after every frame."""
+    """The `run` schema as one JSON document, which can be parsed after every frame.
+
+    >>> import transpose_sdk as tp
+    >>> with tp.PoseStream("clip.mp4") as stream:
+    ...     facts = {"source": stream.source.name, "model": stream.estimator.describe()}
+    ...     with tp.JsonSink("poses.json", **facts, skeleton=stream.estimator.skeleton) as sink:
+    ...         for frame in stream:
+    ...             sink.write(frame)
+    """
 
     def __init__(
         self,
@@ -65,12 +73,12 @@ class JsonSink(FileSink):
         self._separator = b"\n"
 
     def write(self, frame: PosedFrame) -> None:
-        """Add a frame. Raises SinkError where the disk is full."""
+        """Add a frame. Raises SinkError where the disk is full or the sink is closed."""
         self._file.append(self._separator + _dumps(frame_record(frame)))
         self._separator = b",\n"
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Harmless when called again."""
         self._file.close()
 
 
@@ -94,30 +102,47 @@ class JsonLinesSink(FileSink):
             self._stream = target
 
     def write(self, frame: PosedFrame) -> None:
-        """Add a line. Raises SinkError where the disk is full or the pipe's reader has gone."""
+        """Add a line. Raises SinkError where the disk is full, the pipe's reader has gone, or the sink is closed."""
         line = _dumps(frame_record(frame)) + b"\n"
         if self._file is not None:
             self._file.append(line)
         if self._stream is not None:
-            with sink_errors(getattr(self._stream, "name", "the stream")):
+            name = getattr(self._stream, "name", "the stream")
+            self.require_open(f"the sink of {name}")
+            if self._stream.closed:  # by whoever lent it
+                raise closed_error(name)
+            with sink_errors(name):
                 self._stream.write(line)
                 self._stream.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a stream that was lent stays open. Harmless when called again."""
+        super().close()
         if self._file is not None:
             self._file.close()
 
 
 class CsvSink(FileSink):
-    """A tidy table: one row a joint, with the columns CSV_COLUMNS; an unknown track id is an empty cell."""
+    """A tidy table: one row a joint, with the columns CSV_COLUMNS; an unknown track id is an empty cell.
+
+    >>> import transpose_sdk as tp
+    >>> with tp.PoseStream("clip.mp4") as stream, tp.CsvSink("poses.csv") as sink:
+    ...     for frame in stream:
+    ...         sink.write(frame)
+    >>> open("poses.csv").readline().split(",")[:4]
+    ['frame', 'time', 'person', 'track_id']
+    """
 
     def __init__(self, path: str | Path) -> None:
         """Write the header. Raises SinkError where the file cannot be created."""
         self._file = GrowingFile(path, _csv_lines([CSV_COLUMNS]))
 
     def write(self, frame: PosedFrame) -> None:
-        """Add the rows of a frame; one without people has none. Raises SinkError where the disk is full."""
+        """Add the rows of a frame; one without people has none.
+
+        Raises:
+            SinkError: The disk is full, or the sink is closed.
+        """
         record = frame_record(frame)
         rows = [
             (record["index"], record["time"], person, entry["track_id"], entry["score"], name, x, y, score)
@@ -127,7 +152,7 @@ class CsvSink(FileSink):
         self._file.append(_csv_lines(rows))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Harmless when called again."""
         self._file.close()
 
 
@@ -141,14 +166,14 @@ class CocoSink(FileSink):
         self._separator = b"\n"
 
     def write(self, frame: PosedFrame) -> None:
-        """Add the people of a frame. Raises SinkError where the disk is full."""
+        """Add the people of a frame. Raises SinkError where the disk is full or the sink is closed."""
         results = frame.poses.to_coco(frame.index, self._category_id)
         if results:
             self._file.append(self._separator + b",\n".join(_dumps(result) for result in results))
             self._separator = b",\n"
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Harmless when called again."""
         self._file.close()
 
 
@@ -171,7 +196,8 @@ class OpenPoseSink(FileSink):
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: PosedFrame) -> None:
-        """Write a frame's file. Raises SinkError where that fails."""
+        """Write a frame's file. Raises SinkError where that fails or the sink is closed."""
+        self.require_open(self.folder)
         parts = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
         empty: dict[str, list[float]] = {part: [] for part in parts}
         people = [
@@ -194,7 +220,7 @@ class MotSink(FileSink):
         self._file = GrowingFile(path)
 
     def write(self, frame: PosedFrame) -> None:
-        """Add a line a person. Raises SinkError where the disk is full."""
+        """Add a line a person. Raises SinkError where the disk is full or the sink is closed."""
         rows = [
             (frame.index + 1, -1 if p["track_id"] is None else p["track_id"], *p["box"], p["score"], -1, -1, -1)
             for p in frame_record(frame)["people"]
@@ -202,7 +228,7 @@ class MotSink(FileSink):
         self._file.append(_csv_lines(rows))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Harmless when called again."""
         self._file.close()
 
 

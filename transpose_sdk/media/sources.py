@@ -32,6 +32,13 @@ def open_source(
 ) -> Source:
     """Open anything that gives pictures.
 
+        >>> import transpose_sdk as tp
+        >>> with tp.open_source("clip.mp4", start=1) as source:
+        ...     for frame in source:
+        ...         print(frame.index, frame.time, frame.image.shape)
+        1 0.1 (540, 960, 3)
+        2 0.2 (540, 960, 3)
+
     What an array holds when its turn comes is copied. Afterwards the caller may write into it, hand out the same buffer
     again, and draw on the frame's image without a trace in the array. An array that waits for its turn in a list is the
     caller's: what is written into it until then is what is seen.
@@ -42,8 +49,8 @@ def open_source(
 
     Args:
         spec: A video or image file, a folder of images, a glob of images, a camera's index (also as a string), an
-            rtsp:// or http:// URL, one (H, W, 3) uint8 BGR array, any iterable of such arrays or of (seconds, array)
-            pairs, or a Source, which is given back.
+            rtsp:// or http:// URL, one (H, W, 3) uint8 BGR array (grey and BGRA are converted), any iterable of such
+            arrays or of (seconds, array) pairs, or a Source, which is given back.
         start: Index of the first frame.
         stop: Index of the frame to stop before; None for all.
         stride: Hand out every stride-th frame.

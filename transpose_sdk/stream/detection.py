@@ -67,7 +67,7 @@ class BoxFinder:
 
     Args:
         detector: For the whole frame.
-        options: See `DetectionOptions`.
+        options: When to look.
         tracking: The tracker's options.
     """
 

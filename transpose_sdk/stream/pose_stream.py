@@ -34,7 +34,7 @@ class PoseStream(Closeable):
     Your own estimator, and what is found drawn and saved:
 
         >>> with tp.PoseEstimator("tp_m16_192x144") as estimator, tp.PoseStream("clip.mp4", estimator) as stream:
-        ...     with tp.VideoSink("out.mp4", stream.source.fps) as video, tp.CsvSink("out.csv") as table:
+        ...     with tp.VideoSink("out.mp4") as video, tp.CsvSink("out.csv") as table:
         ...         for frame in stream:
         ...             video.write(frame)
         ...             table.write(frame)

@@ -78,7 +78,7 @@ class PoseSmoother:
     """Smooths the poses of a stream.
 
     Args:
-        options: See `SmoothingOptions`.
+        options: What it goes by; the defaults of `SmoothingOptions` if None.
     """
 
     def __init__(self, options: SmoothingOptions | None = None) -> None:

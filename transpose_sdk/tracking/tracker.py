@@ -91,7 +91,7 @@ class Tracks:
 
     @classmethod
     def empty(cls, skeleton: Skeleton, time: float = -np.inf) -> Tracks:
-        """No tracks."""
+        """No tracks, in arrays of the right shapes and types."""
         nobody = Poses.empty(skeleton)
         return _newborn(nobody, nobody.boxes, nobody.person_scores, time)
 
@@ -129,7 +129,7 @@ class Tracker:
 
     Args:
         skeleton: What the keypoints are.
-        options: See `TrackingOptions`.
+        options: What it goes by; the defaults of `TrackingOptions` if None.
 
     Attributes:
         tracks: All tracks after the last frame.
