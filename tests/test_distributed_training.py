@@ -43,7 +43,8 @@ RECIPE: dict[str, Any] = {
     "lr_end": 1e-6,
     "clip_norm": 0.01,  # clips every step
     "ema": 0.9,
-    "color": 0.25,
+    # Clipped colours of drawn people leave gradients of mere noise; colours by row are tested in test_training_step.
+    "color": 0.0,
     "frozen": ["features.0."],  # batch normalisation of both kinds
 }
 

@@ -192,7 +192,7 @@ class Changed:
         if self._how == "keys for queries":
             return replace(outputs, queries=outputs.keys, keys=outputs.queries)
         factors = {"zeros": 0.0, "NaN": np.nan, "half": 0.5}
-        return outputs._replace(heatmaps=outputs.heatmaps * np.float32(factors.get(self._how, 1.0)))
+        return replace(outputs, heatmaps=outputs.heatmaps * np.float32(factors.get(self._how, 1.0)))
 
     def close(self) -> None:
         """Nothing to let go of."""

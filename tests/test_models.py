@@ -188,7 +188,7 @@ def test_attention_maps_have_rows_that_sum_to_one() -> None:
     images = torch.randn(2, 3, 64, 48)
     with torch.inference_mode():
         maps = model.attention_maps(images)
-        _, queries, keys = model.forward_with_attention(images)
+        _, queries, keys = model.forward_with_attention(images).given
     assert [tuple(m.shape) for m in maps] == [(2, 48, 48)] * 2
     torch.testing.assert_close(maps[-1].sum(2), torch.ones(2, 48))
     torch.testing.assert_close(maps[-1], attention_map(queries, keys))
@@ -242,12 +242,12 @@ def test_high_resolution_module_sums_upsampled_branches() -> None:
         ("tp_m", {"heads": 7}, "multiple"),
         ("tp_m", {"d_model": 30, "heads": 5}, "multiple of 4"),
         ("tp_m", {"layers": 0}, "positive integer"),
-        ("tp_m", {"keypoints": 17.0}, "positive integer"),
+        ("tp_m", {"keypoints": 17.0}, "keypoints: Expected `int`"),
         ("tp_m", {"dropout": 1.0}, "dropout"),
         ("tp_m", {"input_size": (250, 192)}, "multiples of 8"),
         ("tp_m16", {"input_size": (200, 152)}, "multiples of 16"),
         ("tp_h_s", {"input_size": (256, 200)}, "multiples of 16"),  # the third branch would not fit
-        ("tp_m", {"input_size": (256,)}, "height, width"),
+        ("tp_m", {"input_size": (256,)}, "input_size: Expected `array` of length 2"),
     ],
 )
 def test_wrong_options_say_what_is_possible(name: str, options: dict[str, object], message: str) -> None:

@@ -91,7 +91,7 @@ def test_importing_a_published_checkpoint_is_one_command(
     assert bundle.folder == tmp_path / "home" / "models" / f"{name}.tpose"
     assert bundle.description["imported_from"] == {"file": file.name, "sha256": file_digest(file)}
     assert bundle.licence.startswith("MIT")
-    backend = open_backend(bundle, "CPU", "fp32")
+    backend = open_backend(bundle, "CPU", "fp32", verify=False)  # drawn weights have no steady answers
     outputs = backend.infer(np.zeros((2, 256, 192, 3), np.uint8), attention=True)
     assert outputs.heatmaps.shape == (2, 17, 64, 48)
     assert outputs.queries is not None and outputs.queries.shape == (2, *shape)

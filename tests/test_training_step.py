@@ -231,3 +231,17 @@ def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'transpose-sdk\[tensorboard\]'"):
         start_run(Recipe.from_dict(DRAWN), tmp_path, None, CPU, tensorboard=True)
+
+
+def test_colors_of_a_row_are_the_same_in_every_share_of_the_batch() -> None:
+    """Processes draw the numbers of the whole batch and use those of their own rows."""
+    images = torch.rand((5, 3, 8, 6), generator=torch.Generator().manual_seed(0)) - 0.5
+    shares = []
+    for rows in (slice(0, 5), slice(0, 2), slice(2, 5)):
+        torch.manual_seed(1)
+        shares.append(colored(images[rows], 0.25, 5, rows))
+    torch.testing.assert_close(torch.cat(shares[1:]), shares[0], rtol=0, atol=0)
+    assert (shares[0] - images).abs().amax((1, 2, 3)).min() > 1e-3
+    # No brighter or darker than pixels can be, and so within what a network has seen.
+    white = colored(torch.full((4, 3, 2, 2), 9.0), 0.25, 4, slice(0, 4))
+    assert white.amax() == pytest.approx((1 - 0.406) / 0.225)
