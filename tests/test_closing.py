@@ -244,12 +244,12 @@ def test_a_stream_that_was_lent_to_a_sink_stays_open() -> None:
 def test_a_bare_word_is_a_name_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders of photos that are called like what ships."""
     monkeypatch.chdir(tmp_path)
-    for name in ("person", "tp_m16_320x240", "frame"):
+    for name in ("person", "tp_l_256x192", "frame"):
         (tmp_path / name).mkdir()
     for detector in ("person", "frame"):
         with PoseEstimator(device="CPU", detector=detector) as estimator:
             assert estimator.detector.name == detector
-            assert estimator.bundle.name == "tp_m16_320x240"
+            assert estimator.bundle.name == "tp_l_256x192"
     assert open_bundle("person", "detector").folder.parent.name == "assets"
     for folder in ("./person", tmp_path / "person", Path("person")):  # what says that it is a folder is one
         with pytest.raises(Exception, match=r"bundle\.json"):
@@ -258,4 +258,4 @@ def test_a_bare_word_is_a_name_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_an_estimator_is_no_estimators_name() -> None:
     with pytest.raises(InputError, match="give a PoseEstimator"):
-        PoseStream([IMAGE], "tp_m16_320x240")  # type: ignore[arg-type]
+        PoseStream([IMAGE], "tp_l_256x192")  # type: ignore[arg-type]

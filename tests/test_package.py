@@ -101,7 +101,7 @@ def test_wheel_has_one_top_level_name(tmp_path: Path) -> None:
         sizes = {item.filename: item.file_size for item in archive.infolist()}
     names = list(sizes)
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"transpose_sdk"}
-    bundles = ("tp_m16_192x144", "tp_m16_256x192", "tp_m16_320x240", "person")
+    bundles = ("tp_l_256x192", "tp_m16_192x144", "tp_m16_256x192", "person")
     for needed in ("py.typed", *(f"assets/{name}.tpose/bundle.json" for name in bundles)):
         assert f"transpose_sdk/{needed}" in names
     assert sum(size for name, size in sizes.items() if name.startswith("transpose_sdk/assets/")) <= 30e6

@@ -12,7 +12,7 @@ import pytest
 import transpose_sdk as tp
 from transpose_sdk.backend import Precision
 from transpose_sdk.boxes import box_iou
-from transpose_sdk.bundles.bundle import DEFAULT_MODEL, bundle_names, open_bundle
+from transpose_sdk.bundles.bundle import bundle_names, open_bundle
 from transpose_sdk.oks import oks
 
 DATA = Path(__file__).parent / "data"
@@ -23,7 +23,7 @@ BOXES = np.array([entry["bbox"] for entry in TRUTH], np.float32)
 SHIPPED = [
     pytest.param(model, precision, id=f"{model}-{precision}")
     for model in bundle_names("pose")
-    if model.startswith("tp_m16")
+    if model.startswith(("tp_l", "tp_m16"))
     for precision in ("fp16", "int8")
     if precision in open_bundle(model, "pose").graphs
 ]
@@ -62,11 +62,14 @@ def test_people_are_found_and_their_joints_lie_where_they_are(model: str, precis
         assert walker[0, 0] > 0.8  # her sides too
 
 
+QUANTIZED = next((model for model in bundle_names("pose") if "int8" in open_bundle(model, "pose").graphs), "")
+
+
 def test_int8_says_what_fp16_says() -> None:
     """By the walker's joints: the sides of the man are anyone's guess."""
     keypoints = []
     for precision in ("fp32", "fp16", "int8"):
-        with tp.PoseEstimator(DEFAULT_MODEL, "CPU", precision) as estimator:
+        with tp.PoseEstimator(QUANTIZED, "CPU", precision) as estimator:
             keypoints.append(estimator(PHOTO, boxes=BOXES[1:]).keypoints[0])
     exact, half, quantized = keypoints
     seen = JOINTS[1, :, 2] > 0

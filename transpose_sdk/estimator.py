@@ -192,7 +192,7 @@ class PoseEstimator(Closeable):
             >>> estimator, image = tp.PoseEstimator(), cv2.imread("park.jpg")
             >>> area = estimator.attention(image, estimator(image), person=0, keypoint="left_ankle")
             >>> area.keypoint, area.grid.shape
-            ('left_ankle', (20, 15))
+            ('left_ankle', (16, 12))
 
         Args:
             image: The image the poses were found in.

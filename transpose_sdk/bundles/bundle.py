@@ -30,7 +30,7 @@ SCHEMA = 1
 FILE = "bundle.json"
 ASSETS = Path(__file__).parents[1] / "assets"
 SUFFIX = ".tpose"
-DEFAULT_MODEL = "tp_m16_320x240"  # the pose bundle that is taken where none is named
+DEFAULT_MODEL = "tp_l_256x192"  # the pose bundle that is taken where none is named
 
 
 @dataclass(frozen=True)
