@@ -121,7 +121,7 @@ def test_the_threshold_decides_what_glows() -> None:
     ("options", "message"),
     [
         ({"keypoint": "left_wing"}, "no keypoint 'left_wing'"),
-        ({"mode": "sideways"}, "no attention mode 'sideways'"),
+        ({"mode": "sideways"}, "mode='sideways'; give one of dependency, affected"),
         ({"opacity": 1.5}, "opacity=1.5"),
     ],
 )

@@ -27,7 +27,7 @@ from transpose_sdk.trainers.previews import validation_batch  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 from transpose_sdk.trainers.run import Run, start_run  # noqa: E402
 from transpose_sdk.trainers.state import load_state  # noqa: E402
-from transpose_sdk.trainers.step import train_step  # noqa: E402
+from transpose_sdk.trainers.step import colored, train_step  # noqa: E402
 
 CPU = torch.device("cpu")
 
