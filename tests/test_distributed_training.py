@@ -123,13 +123,21 @@ def test_two_processes_learn_what_one_learns(
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert other["gradient"] == pytest.approx(one["gradient"], rel=1e-3)
         assert one["gradient"] > RECIPE["clip_norm"]
-    start = start_run(Recipe.from_dict(RECIPE), tmp_path / "start", None, torch.device("cpu")).model.state_dict()
+    model = start_run(Recipe.from_dict(RECIPE), tmp_path / "start", None, torch.device("cpu")).model
+    start, weights = model.state_dict(), {name for name, _ in model.named_parameters()}
     expected, state = load_state(tmp_path / "last.pt"), load_state(shared_runs / "whole/last.pt")
     for part in ("model", "averaged"):
-        for name, value in expected[part].items():
-            moved, apart = (value - start[name]).float().norm(), (state[part][name] - value).float().norm()
-            # Entries whose gradient is noise go either way: 8 % seen. Who shares nothing is 100 % apart.
-            assert apart <= 0.1 * moved + 1e-6, f"{part}: {name} is {apart} off, and moved by {moved}"
+        moves = {
+            name: ((value - start[name]).float().norm(), (state[part][name] - value).float().norm())
+            for name, value in expected[part].items()
+        }
+        for name in set(moves) - weights:
+            moved, apart = moves[name]
+            assert apart <= 0.02 * moved + 1e-6, f"{part}: {name} is {apart} off, and moved by {moved}"
+        # Weights all together: of a gradient that is mere noise Adam takes the sign, and a few entries go either way,
+        # which makes 2.4 %. Processes that share nothing are a whole way apart.
+        moved, apart = torch.tensor([moves[name] for name in weights]).norm(dim=0)
+        assert apart <= 0.05 * moved, f"{part}: the weights are {apart} off, and moved by {moved}"
 
 
 def test_one_process_writes(shared_runs: Path) -> None:
