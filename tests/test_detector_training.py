@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import openvino as ov
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install transpose-sdk[train]")
@@ -16,10 +17,10 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 
 from transpose_sdk.detectors import open_detector  # noqa: E402
-from transpose_sdk.detectors.cells import decode_cells  # noqa: E402
+from transpose_sdk.detectors.cells import cell_count, decode_cells  # noqa: E402
 from transpose_sdk.errors import CheckpointError, DataError, InputError, TrainingError  # noqa: E402
 from transpose_sdk.models.checkpoint import half_kernels  # noqa: E402
-from transpose_sdk.models.detector_network import DetectorNetwork  # noqa: E402
+from transpose_sdk.models.picodet import DetectorMaps, PicoDet  # noqa: E402
 from transpose_sdk.trainers.detector import loop  # noqa: E402
 from transpose_sdk.trainers.detector.__main__ import main as command  # noqa: E402
 from transpose_sdk.trainers.detector.augmentation import Sample, augment, compose  # noqa: E402
@@ -35,6 +36,7 @@ from transpose_sdk.trainers.detector.loop import (  # noqa: E402
     train,
     train_step,
 )
+from transpose_sdk.trainers.detector.published import read_picodet  # noqa: E402
 from transpose_sdk.trainers.detector.targets import Labels, assign, box_giou, cell_boxes, cell_grid  # noqa: E402
 
 SIZE = (64, 96)
@@ -79,6 +81,7 @@ def data(tmp_path: Path) -> DetectorConfig:
         output=str(tmp_path / "run"),
         steps=4,
         batch_size=2,
+        input_size=SIZE,
         canvases=((1.0, *SIZE),),
     )
 
@@ -92,22 +95,51 @@ def _labels(boxes: list[list[float]], ignored: list[list[float]] | None = None) 
 
 
 def test_network() -> None:
-    network = DetectorNetwork().eval()
+    network = PicoDet().eval()
     maps = network(torch.zeros(2, 3, *SIZE))
-    cells = 8 * 12 + 4 * 6 + 2 * 3
-    assert (maps.logits.shape, maps.distances.shape) == ((2, cells), (2, cells, 4))
-    assert (maps.distances >= 0).all()
+    cells = 8 * 12 + 4 * 6 + 2 * 3 + 1 * 2
+    assert cell_count(*SIZE) == cells
+    assert (maps.scores().shape, maps.distances().shape) == ((2, cells), (2, cells, 4))
+    assert (maps.distances() >= 0).all()
+    assert (maps.distances() <= 7).all()
     assert sum(parameter.numel() for parameter in network.parameters()) < 1_500_000
     with pytest.raises(ValueError, match="multiples of 32"):
         network(torch.zeros(1, 3, 60, 96))
 
 
-def test_stem_takes_the_imagenet_weights(shared: Path, data: DetectorConfig) -> None:
-    stem = shared / "weights" / "init" / "mobilenet_v2_stem.safetensors"
-    run = DetectorRun(DetectorConfig(data.annotations, data.images, stem=str(stem)))
-    frozen = [name for name, parameter in run.model.named_parameters() if not parameter.requires_grad]
-    assert {name.split(".")[1] for name in frozen} == {"0", "1", "2", "3"}
-    assert run.model.features[0][0].weight.std() > 0.1
+@pytest.mark.parametrize("side", [192, 320])
+def test_the_published_network_says_what_its_graph_says(side: int, shared: Path) -> None:
+    path = shared / "weights" / "detectors" / f"picodet_s_{side}_person.xml"
+    model = build_model(DetectorConfig("", "", init=str(path))).eval()
+    photo = cv2.imread(str(next((shared / "data" / "pose" / "val").rglob("*.jpg"))))
+    image = network_input(cv2.resize(photo, (side, side))[None])
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    boxes, scores = ov.Core().compile_model(path, "CPU", exact)(image.numpy()).values()
+    with torch.inference_mode():
+        maps = model(image)
+        found = cell_boxes(maps.distances(), *cell_grid((side, side)))
+    assert scores.max() > 0.3
+    # The graph's hard sigmoid has .1666 where ours has a sixth; the coarsest cells are 64 px wide.
+    np.testing.assert_allclose(maps.scores()[0].numpy(), scores[0, 0], atol=5e-4)
+    np.testing.assert_allclose(found[0].numpy(), boxes[0], atol=0.2)
+
+
+def test_another_network_is_not_taken_for_the_published_one(shared: Path) -> None:
+    teacher = shared / "weights" / "teacher" / "tinypose_256x192_fp16.xml"
+    with pytest.raises(CheckpointError, match=r"tinypose.* is no PicoDet-S of one class"):
+        read_picodet(teacher)
+
+
+def test_frozen_stages_stay_as_they_were(data: DetectorConfig) -> None:
+    run = DetectorRun(replace(data, frozen_stages=2))
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    batch = TrainingSet(data).batch(0, SIZE, 0.0)
+    labels = Labels(*(torch.from_numpy(array) for array in (batch.boxes, batch.weights, batch.ignored)))
+    train_step(run, network_input(batch.images), labels)
+    after = run.model.state_dict()
+    changed = {".".join(name.split(".")[:2]) for name, value in before.items() if not torch.equal(value, after[name])}
+    frozen = {"backbone.stride8", "backbone.stride16"}
+    assert changed == {".".join(name.split(".")[:2]) for name in before} - frozen
 
 
 @pytest.mark.parametrize("items", [1, 4])
@@ -179,15 +211,15 @@ def test_batches_depend_on_the_step_alone(data: DetectorConfig, workers: int) ->
     ("boxes", "positives"),
     [
         ([], [0]),  # nobody
-        ([[20.0, 10.0, 50.0, 60.0]], [10]),  # one person gets its ten cells
-        ([[20.0, 10.0, 50.0, 60.0], [52.0, 4.0, 94.0, 62.0]], [10, 10]),  # two apart
+        ([[20.0, 10.0, 50.0, 60.0]], [13]),  # one person gets its thirteen cells
+        ([[20.0, 10.0, 50.0, 60.0], [52.0, 4.0, 94.0, 62.0]], [13, 13]),  # two apart
         ([[33.0, 33.0, 36.0, 38.0]], [1, 2, 3, 4]),  # smaller than a cell, still not lost
     ],
 )
 def test_every_person_gets_cells(boxes: list[list[float]], positives: list[int]) -> None:
     centers, strides = cell_grid(SIZE)
     predicted = cell_boxes(torch.full((1, len(centers), 4), 2.0), centers, strides)
-    target = assign(torch.zeros(1, len(centers)), predicted, centers, _labels(boxes or [[0.0, 0.0, 0.0, 0.0]]))
+    target = assign(torch.full((1, len(centers)), 0.5), predicted, centers, _labels(boxes or [[0.0, 0.0, 0.0, 0.0]]))
     counts = [int(((target.boxes[0] == torch.tensor(box)).all(-1) & (target.person[0] > 0)).sum()) for box in boxes]
     if len(boxes) == 2:
         assert counts == positives
@@ -203,7 +235,7 @@ def test_ignored_regions_weigh_nothing() -> None:
     centers, strides = cell_grid(SIZE)
     predicted = cell_boxes(torch.full((1, len(centers), 4), 2.0), centers, strides)
     labels = _labels([[20.0, 10.0, 50.0, 60.0]], [[0.0, 0.0, 48.0, 64.0]])
-    target = assign(torch.zeros(1, len(centers)), predicted, centers, labels)
+    target = assign(torch.full((1, len(centers)), 0.5), predicted, centers, labels)
     left = (centers[:, 0] < 48) & (target.person[0] == 0)
     assert (target.weight[0, left] == 0).all()
     assert (target.weight[0, target.person[0] > 0] == 1).all()
@@ -212,16 +244,18 @@ def test_ignored_regions_weigh_nothing() -> None:
 
 def test_training_and_runtime_decode_alike() -> None:
     centers, strides = cell_grid(SIZE)
-    distances = torch.rand(1, len(centers), 4) * 3
-    boxes, _ = decode_cells(np.ones(len(centers), np.float32), distances[0].numpy(), *SIZE, 0.5)
-    np.testing.assert_allclose(boxes, cell_boxes(distances, centers, strides)[0].numpy(), atol=1e-4)
+    sides = 3 * torch.randn(1, len(centers), 4, 8)
+    nobody = torch.zeros(1, len(centers))
+    expected = cell_boxes(DetectorMaps(nobody, nobody, sides).distances(), centers, strides)
+    boxes, _ = decode_cells(np.ones(len(centers), np.float32), sides[0].numpy(), *SIZE, 0.5)
+    np.testing.assert_allclose(boxes, expected[0].numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_it_learns_one_batch(data: DetectorConfig, device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
-    run = DetectorRun(replace(data, device=device))
+    run = DetectorRun(replace(data, device=device, learning_rate=2e-3, frozen_stages=0))
     run.model.train()
     batch = TrainingSet(data).batch(0, SIZE, 0.0)
     labels = Labels(*(torch.from_numpy(array).to(device) for array in (batch.boxes, batch.weights, batch.ignored)))
@@ -306,7 +340,7 @@ def test_other_options_are_refused_unless_the_user_says_so(data: DetectorConfig,
 
 
 def test_a_share_of_the_earlier_weights_is_kept(data: DetectorConfig, tmp_path: Path) -> None:
-    before = DetectorNetwork().state_dict()
+    before = PicoDet().state_dict()
     save_file(before, tmp_path / "before.safetensors")
     config = replace(data, init=str(tmp_path / "before.safetensors"))
     train(config)
@@ -315,7 +349,7 @@ def test_a_share_of_the_earlier_weights_is_kept(data: DetectorConfig, tmp_path: 
     assert bundle["training"]["kept_of_before"] == 0.25
     average = torch.load(checkpoint, weights_only=True)["average"]
     mean = load_file(tmp_path / "mean.tpose" / "checkpoint.safetensors")
-    for name in ("heads.0.box.0.1.running_mean", "heads.0.person.1.weight"):
+    for name in ("heads.0.features.0.0.0.bias", "heads.0.person.weight"):
         assert not torch.equal(average[name], before[name])
         torch.testing.assert_close(mean[name].float(), average[name].lerp(before[name], 0.25), rtol=1e-3, atol=1e-6)
     with pytest.raises(InputError, match="keep=1"):

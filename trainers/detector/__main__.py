@@ -22,8 +22,7 @@ def _parser() -> argparse.ArgumentParser:
         ("negatives", "folder of photos without people"),
         ("val-annotations", "COCO-format file to evaluate on"),
         ("val-images", "its folder"),
-        ("stem", "ImageNet weights of the stem"),
-        ("init", "weights of a whole detector to go on from, such as person.tpose/checkpoint.safetensors"),
+        ("init", "weights to go on from: picodet_s_320_person.xml, or person.tpose/checkpoint.safetensors"),
         ("output", "folder of checkpoints and logs"),
     ):
         train.add_argument(f"--{name}", help=text)
@@ -49,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--keep", type=float, default=0.0, metavar="SHARE", help="of the weights that the run went on from, in the mean"
     )
+    export.add_argument("--score-threshold", type=float, metavar="S", help="to ship with (default: the one measured)")
 
     judge = commands.add_parser("eval", help="AP, recall and time of detectors side by side")
     judge.add_argument("detectors", nargs="+", help="'person', 'frame', a bundle or a network file")
@@ -89,28 +89,25 @@ def _export(arguments: argparse.Namespace) -> None:
     from .export import export
 
     where = arguments.checkpoint, arguments.bundle
-    bundle = export(*where, arguments.val_annotations, arguments.val_images, arguments.keep)
+    bundle = export(*where, arguments.val_annotations, arguments.val_images, arguments.keep, arguments.score_threshold)
     sys.stdout.write(json.dumps(bundle["measured"], indent=2) + "\n")
 
 
 def _eval(arguments: argparse.Namespace) -> None:
     from transpose_sdk.detectors import open_detector
 
-    from .evaluation import LOWEST_SCORE, evaluate, read_images
+    from .evaluation import LOWEST_SCORE, compare, read_images
 
     truth, images = read_images(arguments.val_annotations, arguments.val_images)
-    sys.stdout.write(
-        f"{'detector':24s} {'AP@.5':>6s} {'AP':>6s} {'recall@.5':>9s} {'best F1':>7s} {'at':>5s} {'ms':>6s}\n"
-    )
-    for spec in arguments.detectors:
-        detector = open_detector(spec, arguments.device, score_threshold=LOWEST_SCORE)
-        scores = evaluate(detector, truth, images)
+    detectors = [open_detector(spec, arguments.device, score_threshold=LOWEST_SCORE) for spec in arguments.detectors]
+    table = compare(list(detectors), truth, images)
+    columns = {"recall@.5": "recall50", "@.75": "recall75", "large": "large50", "AP@.5": "ap50", "AP": "ap"}
+    columns |= {"best F1": "best_f1", "at": "threshold"}
+    sys.stdout.write(f"{'detector':24s}" + "".join(f" {title:>9s}" for title in (*columns, "ms")) + "\n")
+    for detector, scores in zip(detectors, table, strict=True):
+        row = "".join(f" {getattr(scores, name):9.3f}" for name in columns.values())
+        sys.stdout.write(f"{detector.name:24s}{row} {scores.milliseconds:9.2f}\n")
         detector.close()
-        sys.stdout.write(
-            f"{detector.name:24s} {scores.ap50:6.3f} {scores.ap:6.3f} {scores.recall50:9.3f} {scores.best_f1:7.3f} "
-            f"{scores.best_threshold:5.2f} {scores.milliseconds:6.2f}\n"
-        )
-        sys.stdout.flush()
 
 
 def main() -> int:

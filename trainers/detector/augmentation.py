@@ -11,7 +11,7 @@ from transpose_sdk.arrays import Float, Image
 
 Labelled = tuple[Image, Float, Float, Float]  # image, boxes (n, 4) xywh, weights (n,), ignored (m, 4) xywh
 
-PADDING = 114  # grey of the letterbox, as at run time
+PADDING = 114  # grey where no image is
 _MIN_HEIGHT, _MIN_WIDTH = 7.0, 3.0  # smaller people are ignored: less than a cell of the finest level
 _MIN_VISIBLE = 0.35  # share of a box that a crop must leave for it to count as a person
 
@@ -26,12 +26,12 @@ class Sample:
     ignored: Float
 
 
-def _moved(boxes: Float, scale: float, offset: Float, flip_width: float | None) -> Float:
+def _moved(boxes: Float, scale: Float, offset: Float, flip_width: float | None) -> Float:
     """x, y, w, h of the source image to x1, y1, x2, y2 of the canvas; `flip_width`: source width when mirrored."""
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     if flip_width is not None:
         corners[:, [0, 2]] = flip_width - corners[:, [2, 0]]
-    return np.asarray(corners * scale + np.tile(offset, 2), np.float32)
+    return np.asarray(corners * np.tile(scale, 2) + np.tile(offset, 2), np.float32)
 
 
 def _paste(
@@ -39,24 +39,29 @@ def _paste(
 ) -> tuple[Float, Float, Float]:
     """Put an image into a rectangle (x1, y1, x2, y2) of the canvas, `zoom` times the size that just fits.
 
+    Its aspect becomes any between its own and the rectangle's, to which the detector stretches what it is given.
+
     Returns:
         boxes (n, 4), weights (n,), ignored (m, 4), cut to the rectangle.
     """
     image, boxes, weights, ignored = item
     x1, y1, x2, y2 = rect
     height, width = image.shape[:2]
-    scale = zoom * min((x2 - x1) / width, (y2 - y1) / height)
+    filling = np.array([(x2 - x1) / width, (y2 - y1) / height], np.float32)
+    stretch = np.float32(rng.random())
+    scale = np.float32(zoom) * filling**stretch * filling.min() ** (1 - stretch)
     flip = bool(rng.random() < 0.5)
     if flip:
         image = cv2.flip(image, 1)  # type: ignore[assignment]
-    room = np.array([(x2 - x1) - width * scale, (y2 - y1) - height * scale], np.float32)
+    room = np.array([x2 - x1, y2 - y1], np.float32) - scale * np.array([width, height], np.float32)
     offset = np.array([x1, y1], np.float32) + rng.random(2).astype(np.float32) * room
-    if scale < 0.7:  # bilinear sampling alone would alias
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        warp = np.array([[1, 0, offset[0] - x1], [0, 1, offset[1] - y1]])
-        image = small  # type: ignore[assignment]
+    shift = offset - np.array([x1, y1], np.float32)
+    if scale.min() < 0.7:  # bilinear sampling alone would alias
+        size = (max(1, round(float(width * scale[0]))), max(1, round(float(height * scale[1]))))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        warp = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
     else:
-        warp = np.array([[scale, 0, offset[0] - x1], [0, scale, offset[1] - y1]])
+        warp = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]])
     canvas[y1:y2, x1:x2] = cv2.warpAffine(
         image, warp, (x2 - x1, y2 - y1), borderMode=cv2.BORDER_CONSTANT, borderValue=(PADDING,) * 3
     )

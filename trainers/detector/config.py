@@ -11,6 +11,8 @@ from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
 from transpose_sdk.whole_file import whole_file
 
+INPUT_SIZE = (192, 288)
+
 
 @dataclass(frozen=True)
 class DetectorConfig:
@@ -22,19 +24,21 @@ class DetectorConfig:
         negatives: Folder of photos without people, or "".
         val_annotations: COCO-format file to evaluate on, or "" for no evaluation.
         val_images: Its folder.
-        stem: File with ImageNet weights of features.0..10, or "" to start from noise.
-        init: Safetensors file with a whole detector's weights to go on from, such as a bundle's; or "".
+        init: Weights to go on from: PicoDet-S's published OpenVINO graph (.xml), or the checkpoint.safetensors of a
+            detector's bundle; "" starts from noise.
         output: Folder of checkpoints and logs.
         source_weights: How often an image of a source is drawn, as a share of all draws; "negatives" is one of them.
         steps: Optimizer steps of the whole run; ignored when `minutes` is given.
         minutes: Training time of the whole run (resumed parts add up), or None to count steps.
         batch_size: Images a step.
+        input_size: (height, width) to evaluate and to ship at, multiples of 32.
         canvases: (until this share of the run, canvas height, canvas width), small first: early steps learn as much
             from a canvas at half the cost.
-        learning_rate: Peak rate of the new layers, warmed up and then cosine to 2 % of it.
-        stem_rate: Rate of the pretrained stem as a share of that.
+        learning_rate: Peak rate of pyramid and heads, warmed up and then cosine to 2 % of it.
+        backbone_rate: Rate of the backbone as a share of that.
         weight_decay: Of AdamW, on convolutions only.
-        frozen_blocks: This many first stem blocks stay as ImageNet left them; they are half of the cost of a step.
+        frozen_stages: This many first stages of the backbone's three stay as they are; all of it is half of the cost of
+            a step.
         ema_decay: Of the averaged weights that are evaluated and exported.
         zoom: Smallest and largest size of an image that is alone on its canvas, 1 being the one that just fits.
         color: Strength of the changes of colour and light, 0..1; blur, noise and JPEG come as often.
@@ -53,13 +57,13 @@ class DetectorConfig:
     negatives: str = ""
     val_annotations: str = ""
     val_images: str = ""
-    stem: str = ""
     init: str = ""
     output: str = "work/detector"
     source_weights: tuple[tuple[str, float], ...] = (
         ("coco", 0.03),
         ("coco_crop", 0.03),
-        ("coco_more", 0.68),
+        ("coco_more", 0.53),
+        ("coco_native", 0.15),
         ("lsp", 0.02),
         ("lspet", 0.08),
         ("pelota", 0.01),
@@ -68,16 +72,17 @@ class DetectorConfig:
     )
     steps: int = 6000
     minutes: float | None = None
-    batch_size: int = 8
-    canvases: tuple[tuple[float, int, int], ...] = ((0.4, 192, 256), (0.75, 256, 320), (1.0, 320, 416))
-    learning_rate: float = 1.2e-3
-    stem_rate: float = 0.5
+    batch_size: int = 16
+    input_size: tuple[int, int] = INPUT_SIZE
+    canvases: tuple[tuple[float, int, int], ...] = ((1.0, *INPUT_SIZE),)
+    learning_rate: float = 2e-4
+    backbone_rate: float = 0.2
     weight_decay: float = 0.05
-    frozen_blocks: int = 4
+    frozen_stages: int = 3
     ema_decay: float = 0.998
-    zoom: tuple[float, float] = (0.5, 2.2)
-    color: float = 1.0
-    mosaic: float = 0.4
+    zoom: tuple[float, float] = (0.6, 1.5)
+    color: float = 0.5
+    mosaic: float = 0.15
     min_label_score: float = 0.6
     seed: int = 0
     checkpoint_minutes: float = 3.0

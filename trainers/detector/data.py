@@ -19,6 +19,8 @@ from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_annotated
 from .augmentation import Sample, augment, compose
 from .config import DetectorConfig
 
+_PLAIN = 0.03  # share of samples: PicoDet as published sees a person in a black frame, with a score of .7
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -142,6 +144,8 @@ class TrainingSet:
     def sample(self, step: int, place: int, canvas: tuple[int, int], mosaic: float) -> Sample:
         """One augmented image of (height, width) `canvas`, made of four with probability `mosaic`."""
         rng = np.random.default_rng((self.config.seed, step, place))
+        if rng.random() < _PLAIN:
+            return _nothing(canvas, rng)
         drawn = [self._draw(rng) for _ in range(4 if rng.random() < mosaic else 1)]
         items = [(image, label.boxes, label.weights, label.ignored) for image, label in drawn]
         return augment(compose(items, canvas, rng, self.config.zoom), rng, self.config.color)
@@ -155,6 +159,13 @@ class TrainingSet:
             weights=_padded([sample.weights for sample in samples]),
             ignored=_padded([sample.ignored for sample in samples]),
         )
+
+
+def _nothing(canvas: tuple[int, int], rng: np.random.Generator) -> Sample:
+    """A picture of one grey, half of them black, without people."""
+    level = 0 if rng.random() < 0.5 else int(rng.integers(256))
+    boxes = np.zeros((0, 4), np.float32)
+    return Sample(np.full((*canvas, 3), level, np.uint8), boxes, boxes[:, 0], boxes)
 
 
 def _padded(arrays: list[Float]) -> Float:

@@ -18,37 +18,51 @@ from transpose_sdk.bundles.writer import write_bundle
 from transpose_sdk.detectors import PersonDetector
 from transpose_sdk.errors import CheckpointError, InputError
 from transpose_sdk.models.checkpoint import half_kernels
-from transpose_sdk.models.detector_network import DetectorNetwork
+from transpose_sdk.models.picodet import PicoDet
 from transpose_sdk.models.preprocessing import Preprocessing
 
 from .config import DetectorConfig
 from .evaluation import LOWEST_SCORE, evaluate, read_images
-from .loop import INPUT_SIZE, load_weights
+from .loop import load_weights
 
 _GRAPH = "model_fp16.xml"
 _WEIGHTS = "checkpoint.safetensors"  # to go on from
+_RECIPE = (
+    "batch_size",
+    "learning_rate",
+    "backbone_rate",
+    "frozen_stages",
+    "canvases",
+    "zoom",
+    "color",
+    "mosaic",
+    "seed",
+)  # what of a run's options the bundle tells
 _DATA = (
     "COCO train2017 persons (annotations CC BY 4.0, images under their Flickr terms), LSP and LSP-Extended (research; "
     "Johnson and Everingham 2010, 2011), Basque pelota (none stated), clothing-co-parsing (Apache-2.0 repository), "
-    "INRIA negatives (research); boxes by COCO's annotators, elsewhere by RTMDet-nano (Apache-2.0); stem pretrained on "
-    "ImageNet"
+    "INRIA negatives (research); boxes by COCO's annotators, elsewhere by RTMDet-nano (Apache-2.0)"
+)
+_ORIGIN = (
+    "PicoDet-S for pedestrians of PaddleDetection (https://github.com/PaddlePaddle/PaddleDetection), Copyright (c) "
+    "PaddlePaddle Authors, Apache-2.0; read into our module and trained further"
 )
 
 
 class _Graph(nn.Module):
-    """Frames (1, H, W, 3) uint8 BGR to scores (1, A) and distances (1, A, 4)."""
+    """Frames (1, H, W, 3) uint8 BGR to scores (1, A) and sides (1, A, 4, 8)."""
 
-    def __init__(self, network: DetectorNetwork) -> None:
+    def __init__(self, network: PicoDet) -> None:
         super().__init__()
         self.preprocessing = Preprocessing()
         self.network = network
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.network(self.preprocessing(frames))
-        return maps.logits.sigmoid(), maps.distances
+        return maps.scores(), maps.sides
 
 
-def load_average(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
+def load_average(checkpoint: Path) -> tuple[PicoDet, dict[str, Any]]:
     """The averaged weights of a training checkpoint, and how far it had come.
 
     Raises:
@@ -56,7 +70,7 @@ def load_average(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
     """
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network = DetectorNetwork()
+        network = PicoDet()
         network.load_state_dict(state["average"])
     except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
@@ -66,17 +80,24 @@ def load_average(checkpoint: Path) -> tuple[DetectorNetwork, dict[str, Any]]:
 
 
 def export(
-    checkpoint: Path, folder: Path, val_annotations: Path, val_images: Path, keep: float = 0.0
+    checkpoint: Path,
+    folder: Path,
+    val_annotations: Path,
+    val_images: Path,
+    keep: float = 0.0,
+    score_threshold: float | None = None,
 ) -> dict[str, Any]:
     """Write a detector bundle and measure it; `config.json` must lie beside the checkpoint.
 
     Args:
         checkpoint: `last.pt` of a run.
         folder: Of the bundle; it should end in .tpose.
-        val_annotations: COCO-format file to measure on; the score threshold becomes the one with the best F1 there.
+        val_annotations: COCO-format file to measure on.
         val_images: Its folder.
         keep: Share, below 1, of the weights that the run went on from (its `init`) in the mean that is exported: often
             better than either (Wortsman et al., Model soups, ICML 2022).
+        score_threshold: To ship with; None takes the one that `evaluate` recommends, which is too high where the
+            annotations leave people out.
 
     Returns:
         What the bundle says of itself.
@@ -93,26 +114,28 @@ def export(
         _move_towards(network, config.init, keep)
         training["kept_of_before"] = keep
     truth, images = read_images(val_annotations, val_images)
+    size = config.input_size
     with tempfile.TemporaryDirectory() as temporary:
         graph = Path(temporary) / _GRAPH
-        ov.save_model(trace(network), graph, compress_to_fp16=True)
+        ov.save_model(trace(network, size), graph, compress_to_fp16=True)
         save_file(half_kernels(network.state_dict()), graph.with_name(_WEIGHTS))
-        detector = PersonDetector("person", graph, input_size=INPUT_SIZE, device="CPU", score_threshold=LOWEST_SCORE)
+        detector = PersonDetector("person", graph, input_size=size, device="CPU", score_threshold=LOWEST_SCORE)
         scores = evaluate(detector, truth, images)
         detector.close()
         description: dict[str, Any] = {
             "kind": "detector",
             "name": "person",
-            "input_size": list(INPUT_SIZE),
-            "score_threshold": round(scores.best_threshold, 2),
+            "input_size": list(size),
+            "score_threshold": round(scores.threshold if score_threshold is None else score_threshold, 2),
             "graphs": {"fp16": {"path": _GRAPH}, "torch": {"path": _WEIGHTS}},
-            "licence": "MIT for the network and the weights; the training data has its own terms",
+            "licence": "MIT for what was changed, Apache-2.0 for what it began as; the training data has its own terms",
+            "origin": _ORIGIN,
             "training_data": _DATA,
             "training": {
                 **training,
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
-                "batch_size": config.batch_size,
-                **{name: getattr(config, name) for name in ("canvases", "zoom", "color", "mosaic", "seed")},
+                "init": Path(config.init).name,
+                **{name: getattr(config, name) for name in _RECIPE},
                 **_before(config.init),
             },
             "measured": {
@@ -124,11 +147,11 @@ def export(
     return description
 
 
-def _move_towards(network: DetectorNetwork, init: str, share: float) -> None:
+def _move_towards(network: PicoDet, init: str, share: float) -> None:
     """Make a network, in place, the mean of itself and the one that its run went on from."""
     if not init:
         raise CheckpointError("this run went on from no other weights: nothing of them can be kept")
-    before = DetectorNetwork()
+    before = PicoDet()
     load_weights(before, Path(init))
     with torch.no_grad():
         for value, earlier in zip(network.state_dict().values(), before.state_dict().values(), strict=True):
@@ -142,14 +165,14 @@ def _before(init: str) -> dict[str, Any]:
     return {"before": json.loads(described.read_text())["training"]} if init and described.is_file() else {}
 
 
-def trace(network: DetectorNetwork) -> ov.Model:
+def trace(network: PicoDet, size: tuple[int, int]) -> ov.Model:
     """The network as a graph of free height and width, so that the detector can turn its input for portrait frames."""
     graph = ov.convert_model(
         _Graph(network).eval(),
-        example_input=torch.zeros(1, *INPUT_SIZE, 3, dtype=torch.uint8),
+        example_input=torch.zeros(1, *size, 3, dtype=torch.uint8),
         input=ov.PartialShape([1, -1, -1, 3]),
     )
     graph.inputs[0].get_tensor().set_names({"frames"})
-    for output, name in zip(graph.outputs, ("scores", "distances"), strict=True):
+    for output, name in zip(graph.outputs, ("scores", "sides"), strict=True):
         output.get_tensor().set_names({name})
     return graph

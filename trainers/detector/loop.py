@@ -3,7 +3,7 @@
 Start or resume a run (it resumes by itself when its output folder holds a checkpoint):
 
     python -m transpose_sdk.trainers.detector train --annotations train.json --images train/ --negatives negatives/ \
-        --stem mobilenet_v2_stem.safetensors --output work/detector --minutes 80
+        --init picodet_s_320_person.xml --output work/detector --minutes 80
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.detectors.person import decode_person
 from transpose_sdk.errors import CheckpointError, TrainingError
-from transpose_sdk.models.checkpoint import load_stem
-from transpose_sdk.models.detector_network import DetectorNetwork
+from transpose_sdk.models.picodet import PicoDet
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.whole_file import whole_file
 
@@ -37,13 +36,14 @@ from ..state import check_settings
 from .config import DetectorConfig
 from .data import TrainingSet, prefetch
 from .evaluation import LOWEST_SCORE, Find, evaluate, read_images
+from .published import read_picodet
 from .targets import Labels, detection_loss
 
 LOG = logging.getLogger(__name__)
-INPUT_SIZE = (320, 416)
 # Of the machine, not of what is learned: they may be others when a run goes on.
 FREE = ("output", "device", "threads", "workers", "checkpoint_minutes", "eval_minutes")
 _MOSAIC_UNTIL = 0.9
+_TURNED = 4  # one step of so many sees its canvas on end, as the detector turns its input for frames that are
 
 
 def network_input(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
@@ -52,55 +52,54 @@ def network_input(images: NDArray[np.uint8], device: torch.device | str = "cpu")
     return prepared.contiguous(memory_format=torch.channels_last)
 
 
-def build_model(config: DetectorConfig) -> DetectorNetwork:
-    """A network with the pretrained stem, or with all the weights of an earlier run.
+def build_model(config: DetectorConfig) -> PicoDet:
+    """A network with the weights that the run goes on from.
 
     Raises:
-        CheckpointError: `init` or `stem` holds another network, or cannot be read.
+        CheckpointError: `init` holds another network, or cannot be read.
     """
     torch.manual_seed(config.seed)
-    model = DetectorNetwork()
+    model = PicoDet()
     if config.init:
         load_weights(model, Path(config.init))
-    if config.stem:
-        load_stem(model, config.stem)
-    model.features[: config.frozen_blocks].requires_grad_(False)
+    for stage in list(model.backbone.children())[: config.frozen_stages]:
+        stage.requires_grad_(False)
     return model.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_weights(model: DetectorNetwork, path: Path) -> None:
+def load_weights(model: PicoDet, path: Path) -> None:
     """Load a whole detector's weights.
 
     Args:
         model: The network, changed in place.
-        path: Safetensors file.
+        path: Safetensors file, or the published graph (.xml).
 
     Raises:
         CheckpointError: The file cannot be read, or holds another network.
     """
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(read_picodet(path) if path.suffix == ".xml" else load_file(path))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} does not hold a detector's weights ({type(error).__name__}): give the checkpoint.safetensors of a "
-            "detector's bundle"
+            f"{path} does not hold a detector's weights ({type(error).__name__}): give PicoDet-S's .xml, or the "
+            "checkpoint.safetensors of a detector's bundle"
         ) from error
 
 
-def build_optimizer(model: DetectorNetwork, config: DetectorConfig) -> torch.optim.AdamW:
-    """AdamW in four groups: stem or ours, decayed (convolutions) or not (biases, normalisation)."""
+def build_optimizer(model: PicoDet, config: DetectorConfig) -> torch.optim.AdamW:
+    """AdamW in four groups: backbone or not, decayed (convolutions) or not (biases)."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((name.startswith("features."), parameter.ndim > 1), []).append(parameter)
+            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
                 "weight_decay": config.weight_decay if decayed else 0.0,
-                "rate": config.stem_rate if stem else 1.0,
+                "rate": config.backbone_rate if backbone else 1.0,
             }
-            for (stem, decayed), parameters in groups.items()
+            for (backbone, decayed), parameters in groups.items()
         ],
         lr=config.learning_rate,
     )
@@ -168,6 +167,8 @@ def _requests(run: DetectorRun) -> Iterator[tuple[int, tuple[int, int], float]]:
     step = run.step
     while (progress := run.progress(ahead=step - run.step)) < 1:
         canvas = next((height, width) for until, height, width in run.config.canvases if progress <= until)
+        if step % _TURNED == _TURNED - 1:
+            canvas = canvas[::-1]
         yield step, canvas, run.config.mosaic if progress < _MOSAIC_UNTIL else 0.0
         step += 1
 
@@ -235,10 +236,9 @@ def train(config: DetectorConfig, *, changed: bool = False) -> None:
 
         def check() -> None:
             if truth is not None:
-                write({"val": asdict(evaluate(finder(run.average), *truth))})
+                write({"val": asdict(evaluate(finder(run.average, config.input_size), *truth))})
 
         run.model.train()
-        run.model.features[: config.frozen_blocks].eval()
         clock = time.perf_counter()
         for batch in prefetch(TrainingSet(config), _requests(run)):
             arrays = (batch.boxes, batch.weights, batch.ignored)
@@ -260,17 +260,17 @@ def train(config: DetectorConfig, *, changed: bool = False) -> None:
         check()
 
 
-def finder(model: DetectorNetwork, size: tuple[int, int] = INPUT_SIZE, score_threshold: float = LOWEST_SCORE) -> Find:
+def finder(model: PicoDet, size: tuple[int, int], score_threshold: float = LOWEST_SCORE) -> Find:
     """The network as a detector, before there is a bundle of it: for evaluation while it trains."""
-    letterbox = Letterbox(size)
+    letterbox = Letterbox(size, stretched=True)
     device = next(model.parameters()).device
 
     def find(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        scale, x, y = letterbox.fit(image)
+        scale, offset = letterbox.fit(image)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
             maps = model(network_input(letterbox.canvas, device))
-        scores, distances = maps.logits.sigmoid().cpu().numpy(), maps.distances.contiguous().cpu().numpy()
-        boxes, scores = decode_person([scores, distances], size, score_threshold)
-        return to_image(boxes, scale, x, y, image.shape[:2]), scores
+        outputs = [values.cpu().contiguous().numpy() for values in (maps.scores(), maps.sides)]
+        boxes, scores = decode_person(outputs, size, score_threshold)
+        return to_image(boxes, scale, offset, image.shape[:2]), scores
 
     return find

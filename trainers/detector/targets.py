@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from transpose_sdk.models.detector_network import STRIDES, DetectorMaps
+from transpose_sdk.models.picodet import BINS, STRIDES, DetectorMaps
 
-_CELLS_PER_PERSON = 10
-_SCORE_POWER, _IOU_POWER = 0.5, 6.0  # TOOD gives 1 and 6; half the score lets a new network follow the boxes first
+# All as PicoDet was trained.
+_CELLS_PER_PERSON = 13
+_IOU_POWER = 6.0
 _MIN_REACH = 6.0  # px: half the side that a box is grown to, so that at least one stride-8 cell lies in a tiny one
-_BOX_GAIN = 2.0
+_NOBODY, _NOBODY_POWER = 0.75, 2.0
+_BOX_GAIN, _SIDES_GAIN = 2.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def cell_grid(size: tuple[int, int], device: torch.device | None = None) -> tupl
     """Centres (A, 2) x, y in pixels and strides (A,) of the cells of a (height, width) input, in its order."""
     centers, strides = [], []
     for stride in STRIDES:
-        rows, columns = size[0] // stride, size[1] // stride
+        rows, columns = -(-size[0] // stride), -(-size[1] // stride)
         y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
         centers.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
         strides.append(torch.full((rows * columns,), float(stride), device=device))
@@ -93,14 +95,14 @@ def _contains(boxes: Tensor, centers: Tensor, reach: float = 0.0) -> Tensor:
 
 
 @torch.no_grad()
-def assign(logits: Tensor, predicted: Tensor, centers: Tensor, labels: Labels) -> Assignment:
+def assign(scores: Tensor, predicted: Tensor, centers: Tensor, labels: Labels) -> Assignment:
     """Give every person the cells that already find it best, at whatever level.
 
-    A cell's claim is score^0.5 * IoU^6; a person takes its ten best cells, a cell wanted twice goes to the person
-    that it overlaps more. Wanted scores are the claims, scaled so that the best cell of a person wants its IoU.
+    A cell's claim is score * IoU^6; a person takes its 13 best cells, a cell wanted twice goes to the person that it
+    overlaps more. Wanted scores are the claims, scaled so that the best cell of a person wants its IoU.
 
     Args:
-        logits: (B, A).
+        scores: (B, A).
         predicted: (B, A, 4) x1, y1, x2, y2.
         centers: (A, 2).
         labels: What is in the images.
@@ -108,7 +110,7 @@ def assign(logits: Tensor, predicted: Tensor, centers: Tensor, labels: Labels) -
     boxes, weights = labels.boxes, labels.weights
     iou = box_iou(boxes[:, :, None], predicted[:, None])  # (B, G, A)
     possible = _contains(boxes, centers, _MIN_REACH) & (weights > 0)[..., None]
-    claim = logits.sigmoid()[:, None] ** _SCORE_POWER * iou**_IOU_POWER * possible
+    claim = scores[:, None] * iou**_IOU_POWER * possible
     best, cells = claim.topk(min(_CELLS_PER_PERSON, claim.shape[-1]), -1)
     taken = torch.zeros_like(possible).scatter_(-1, cells, best > 0)
     overlap, owner = torch.where(taken, iou, -1.0).max(1)  # (B, A)
@@ -125,7 +127,8 @@ def assign(logits: Tensor, predicted: Tensor, centers: Tensor, labels: Labels) -
 
 
 def detection_loss(maps: DetectorMaps, size: tuple[int, int], labels: Labels) -> tuple[Tensor, dict[str, float]]:
-    """Quality focal loss on the person score (Li et al., 2020) and generalised IoU on the boxes.
+    """Varifocal loss on the scores (Zhang et al., 2021), generalised IoU on the boxes, distribution focal loss on their
+    sides (Li et al., 2020).
 
     Args:
         maps: The network's output.
@@ -135,15 +138,37 @@ def detection_loss(maps: DetectorMaps, size: tuple[int, int], labels: Labels) ->
     Returns:
         The loss, and its parts for the log.
     """
-    centers, strides = cell_grid(size, maps.logits.device)
-    predicted = cell_boxes(maps.distances, centers, strides)
-    target = assign(maps.logits, predicted.detach(), centers, labels)
-    surprise = (maps.logits.detach().sigmoid() - target.person).abs() ** 2
-    entropy = functional.binary_cross_entropy_with_logits(maps.logits, target.person, reduction="none")
+    centers, strides = cell_grid(size, maps.person.device)
+    scores, predicted = maps.scores(), cell_boxes(maps.distances(), centers, strides)
+    target = assign(scores.detach(), predicted.detach(), centers, labels)
     positive = target.person > 0
     share = (target.person * target.weight)[positive]
     people = share.sum().clamp(min=1.0)
-    person_loss = (surprise * entropy * target.weight).sum() / people
+
+    # From the logits, so that a score near 0 keeps its gradient.
+    present = (functional.logsigmoid(maps.person) + functional.logsigmoid(maps.aligned)) / 2
+    absent = torch.log1p(-scores.clamp(max=1 - 1e-6))
+    entropy = -(target.person * present + (1 - target.person) * absent)
+    focus = torch.where(positive, target.person, _NOBODY * scores.detach() ** _NOBODY_POWER)
+    person_loss = (focus * entropy * target.weight).sum() / people
+
     box_loss = ((1 - box_giou(predicted[positive], target.boxes[positive])) * share).sum() / people
-    parts = {"person": person_loss.item(), "box": box_loss.item(), "cells": float(positive.sum())}
-    return person_loss + _BOX_GAIN * box_loss, parts
+    wanted = _side_lengths(target.boxes, centers, strides)[positive]
+    sides_loss = (_distribution_loss(maps.sides[positive], wanted) * share).sum() / people
+    parts = {"person": person_loss.item(), "box": box_loss.item(), "sides": sides_loss.item()}
+    return person_loss + _BOX_GAIN * box_loss + _SIDES_GAIN * sides_loss, parts | {"cells": float(positive.sum())}
+
+
+def _side_lengths(boxes: Tensor, centers: Tensor, strides: Tensor) -> Tensor:
+    """(B, A, 4) left, top, right, bottom distances of boxes (B, A, 4) from the cells' centres, in strides."""
+    return torch.cat([centers - boxes[..., :2], boxes[..., 2:] - centers], -1) / strides[:, None]
+
+
+def _distribution_loss(sides: Tensor, lengths: Tensor) -> Tensor:
+    """(n,) cross entropy of the sides' logits (n, 4, BINS) with the two bins around each wanted length (n, 4)."""
+    lengths = lengths.clamp(0, BINS - 1 - 0.01)
+    low = lengths.long()
+    far = lengths - low
+    logs = sides.log_softmax(-1)
+    near_loss, far_loss = (-logs.gather(-1, bins[..., None])[..., 0] for bins in (low, low + 1))
+    return ((1 - far) * near_loss + far * far_loss).mean(-1)

@@ -15,7 +15,7 @@ from transpose_sdk.errors import DetectorError
 
 __all__ = ["Detections", "Detector", "GraphDetector", "PersonDetector", "WholeFrame", "open_detector"]
 
-_THRESHOLDS = {"person": 0.4, "yolox": 0.3, "rtmdet": 0.3, "blazepose": 0.5}
+_THRESHOLDS = {"person": 0.4, "yolox": 0.3, "rtmdet": 0.3, "picodet": 0.4, "deimv2": 0.4, "blazepose": 0.5}
 
 
 def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_threshold: float | None = None) -> Detector:
@@ -23,8 +23,8 @@ def open_detector(spec: str | Path | Detector, device: str = "AUTO", score_thres
 
     Args:
         spec: "person" for the one that ships, "frame" for the whole frame, an imported detector's name, the path of a
-            detector bundle or of an OpenVINO, ONNX or TensorFlow Lite network (YOLOX, RTMDet, BlazePose), or a
-            detector, given back as it is. A bare word is a name first.
+            detector bundle or of an OpenVINO, ONNX or TensorFlow Lite network (YOLOX, RTMDet, PicoDet, DEIMv2,
+            BlazePose), or a detector, given back as it is. A bare word is a name first.
         device: OpenVINO's name of the device, such as "CPU", "GPU" or "NPU"; "AUTO" lets OpenVINO choose.
         score_threshold: Lowest score of a person, 0..1; None takes the detector's own.
 

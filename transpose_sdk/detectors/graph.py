@@ -12,6 +12,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import Layout, Type
+from openvino import opset13 as ops
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from transpose_sdk.backends.openvino_core import CORE
@@ -52,6 +53,7 @@ class DetectorFormat:
             best first, without duplicates.
         centered: Whether the letterbox puts the image in the middle.
         padding: Grey level around it.
+        stretched: Whether the image fills the input instead, whatever becomes of its aspect.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class DetectorFormat:
     decode: Decode
     centered: bool = False
     padding: int = 114
+    stretched: bool = False
 
 
 def read_graph(path: Path) -> ov.Model:
@@ -107,6 +110,8 @@ def take_images(model: ov.Model, recipe: DetectorFormat) -> ov.Model:
     if wanted is None:
         model.reshape([1, height, width, 3])
         return model
+    if len(model.inputs) == 2:
+        _answer_in_input_pixels(model, height, width)
     model.reshape([1, 3, height, width] if wanted.layout == "NCHW" else [1, height, width, 3])
     steps = PrePostProcessor(model)
     entry = steps.input()
@@ -117,6 +122,15 @@ def take_images(model: ov.Model, recipe: DetectorFormat) -> ov.Model:
         entry.preprocess().convert_color(ColorFormat.RGB)
     entry.preprocess().mean(list(wanted.mean)).scale(list(wanted.scale))
     return steps.build()
+
+
+def _answer_in_input_pixels(model: ov.Model, height: int, width: int) -> None:
+    """Tell a DETR, which asks how large the image was, the size of its input, once and for all."""
+    asks = model.inputs[1].get_node()
+    size = ops.constant(np.array([[width, height]], np.int64))
+    for reader in asks.output(0).get_target_inputs():
+        reader.replace_source_output(size.output(0))
+    model.remove_parameter(asks)
 
 
 class GraphDetector:
@@ -134,7 +148,7 @@ class GraphDetector:
         self._request: ov.InferRequest | None = compiled.create_infer_request()
         self._recipe = recipe
         self._threshold = score_threshold
-        self._letterbox = Letterbox(recipe.input_size, recipe.centered, recipe.padding)
+        self._letterbox = Letterbox(recipe.input_size, recipe.centered, recipe.padding, recipe.stretched)
         self._lock = threading.Lock()  # one canvas and one request, of whose outputs the boxes are made in place
         self(np.zeros((*recipe.input_size, 3), np.uint8))  # compiles the numba parts and touches the buffers
 
@@ -144,12 +158,12 @@ class GraphDetector:
         with self._lock:
             if self._request is None:
                 raise closed_error(self.name)
-            scale, x, y = self._letterbox.fit(image)
+            scale, offset = self._letterbox.fit(image)
             results = self._request.infer({0: self._letterbox.canvas}, share_inputs=True, share_outputs=True)
             boxes, scores = self._recipe.decode(
                 [results[i] for i in range(len(results))], self._recipe.input_size, self._threshold
             )
-        boxes = to_image(boxes, scale, x, y, (image.shape[0], image.shape[1]))
+        boxes = to_image(boxes, scale, offset, (image.shape[0], image.shape[1]))
         visible = (boxes[:, 2] >= 1) & (boxes[:, 3] >= 1)
         return boxes[visible], np.ascontiguousarray(scores[visible], np.float32)
 

@@ -1,4 +1,4 @@
-"""The published detection networks that can be given by path: YOLOX, RTMDet and BlazePose's detector.
+"""The published detection networks that can be given by path: YOLOX, RTMDet, PicoDet, DEIMv2, BlazePose's detector.
 
 Each is known by the form of its inputs and outputs, never by its file's name.
 """
@@ -14,13 +14,15 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Float
-from transpose_sdk.detectors.cells import STRIDES
+from transpose_sdk.detectors.cells import cell_count
 from transpose_sdk.detectors.detector import Detections
 from transpose_sdk.detectors.graph import DetectorFormat, InputFormat, output_shapes
 from transpose_sdk.detectors.nms import non_maximum_suppression
 from transpose_sdk.errors import DetectorError
 
 _RTMDET_SIZE = (320, 320)  # what RTMDet-nano's person weights were trained at
+_IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+_YOLOX_STRIDES = (8, 16, 32)
 _BLAZEPOSE_SIZE = (224, 224)
 _BLAZEPOSE_ANCHORS = 2254
 # Half width of a person's box across the body as a share of the body circle's radius. Mean IoU with RTMDet's boxes on
@@ -40,7 +42,7 @@ def recognise(model: ov.Model, path: Path) -> DetectorFormat:
     if len(model.inputs) == 1 and len(axes) == 4:
         if len(outputs) == 1 and len(outputs[0]) == 3 and axes[1] == 3 and outputs[0][2] > 5:
             size = (axes[2], axes[3])
-            if min(size) > 0 and outputs[0][1] == sum((size[0] // s) * (size[1] // s) for s in STRIDES):
+            if min(size) > 0 and outputs[0][1] == sum((size[0] // s) * (size[1] // s) for s in _YOLOX_STRIDES):
                 return DetectorFormat("yolox", size, InputFormat(), decode_yolox)
         if len(outputs) == 2 and axes[1] == 3 and outputs[0][2:] == (5,) and len(outputs[1]) == 2:
             return DetectorFormat(
@@ -49,6 +51,16 @@ def recognise(model: ov.Model, path: Path) -> DetectorFormat:
                 InputFormat(mean=(103.53, 116.28, 123.675), scale=(57.375, 57.12, 58.395)),
                 decode_rtmdet,
             )
+        if len(outputs) == 2 and axes[1] == 3 and outputs[0][2:] == (4,) and outputs[1][1:] == (1, outputs[0][1]):
+            size = (axes[2], axes[3])
+            if outputs[0][1] == cell_count(*size):
+                return DetectorFormat(
+                    "picodet",
+                    size,
+                    InputFormat(rgb=True, mean=_IMAGENET_MEAN, scale=_IMAGENET_STD),
+                    decode_picodet,
+                    stretched=True,
+                )
         if [shape[1:] for shape in outputs] == [(_BLAZEPOSE_ANCHORS, 12), (_BLAZEPOSE_ANCHORS, 1)]:
             return DetectorFormat(
                 "blazepose",
@@ -58,9 +70,13 @@ def recognise(model: ov.Model, path: Path) -> DetectorFormat:
                 centered=True,
                 padding=0,
             )
+    if len(model.inputs) == 2 and len(axes) == 4 and [shape[1:] for shape in outputs] == [(300,), (300, 4), (300,)]:
+        wants = InputFormat(rgb=True, scale=(255.0,) * 3)
+        return DetectorFormat("deimv2", (axes[2], axes[3]), wants, decode_deimv2, stretched=True)
     raise DetectorError(
         f"the network {path} (input {axes}, outputs {[list(shape) for shape in outputs]}) is no detector that is known "
-        "here; give a YOLOX with a raw head, an RTMDet with NMS inside, BlazePose's detector or a bundle of ours."
+        "here; give a YOLOX with a raw head, an RTMDet with NMS inside, a PicoDet without, a DEIMv2, BlazePose's "
+        "detector or a bundle of ours."
     )
 
 
@@ -68,7 +84,7 @@ def recognise(model: ov.Model, path: Path) -> DetectorFormat:
 def _yolox_cells(size: tuple[int, int]) -> tuple[Float, Float]:
     """Corners (A, 2) x, y in cells and strides (A, 1) of YOLOX's cells."""
     corners, strides = [], []
-    for stride in STRIDES:
+    for stride in _YOLOX_STRIDES:
         rows, columns = size[0] // stride, size[1] // stride
         y, x = np.mgrid[:rows, :columns]
         corners.append(np.stack([x, y], -1).reshape(-1, 2))
@@ -95,6 +111,22 @@ def decode_rtmdet(outputs: list[NDArray[Any]], size: tuple[int, int], threshold:
     rows = rows[(rows[:, 4] >= threshold) & (labels == 0)]
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
     return rows[:, :4].copy(), rows[:, 4].copy()
+
+
+def decode_picodet(outputs: list[NDArray[Any]], size: tuple[int, int], threshold: float) -> Detections:
+    """PicoDet of one class without its NMS: boxes (1, A, 4) x1, y1, x2, y2 and scores (1, 1, A)."""
+    chosen = np.flatnonzero(outputs[1][0, 0] >= threshold)
+    boxes, scores = outputs[0][0, chosen], outputs[1][0, 0, chosen]
+    keep = non_maximum_suppression(boxes, scores, 0.6)
+    return boxes[keep], scores[keep]
+
+
+def decode_deimv2(outputs: list[NDArray[Any]], size: tuple[int, int], threshold: float) -> Detections:
+    """DEIMv2, a DETR, which needs no NMS: labels (1, 300), 0 = person, boxes (1, 300, 4) and scores (1, 300)."""
+    labels, boxes, scores = (output[0] for output in outputs)
+    chosen = np.flatnonzero((labels == 0) & (scores >= threshold))
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
+    return boxes[chosen], scores[chosen]
 
 
 @cache

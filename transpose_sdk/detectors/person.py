@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.checks.images import to_bgr
-from transpose_sdk.detectors.cells import STRIDES, decode_cells
+from transpose_sdk.detectors.cells import BINS, cell_count, decode_cells
 from transpose_sdk.detectors.detector import Detections, closed_error
 from transpose_sdk.detectors.graph import (
     DetectorFormat,
@@ -27,7 +27,7 @@ VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's
 
 
 def decode_person(outputs: list[NDArray[Any]], size: tuple[int, int], threshold: float) -> Detections:
-    """Scores (1, A) and distances (1, A, 4) of all cells to boxes."""
+    """Scores (1, A) and logits of the sides (1, A, 4, bins) of all cells to boxes."""
     boxes, scores = decode_cells(outputs[0][0], outputs[1][0], size[0], size[1], threshold)
     kept = non_maximum_suppression(boxes, scores)
     return vote(boxes, scores, kept, VOTERS), scores[kept]
@@ -38,7 +38,7 @@ class PersonDetector:
 
     Args:
         name: What to call it.
-        graph: OpenVINO file, (1, H, W, 3) uint8 BGR in, scores (1, A) and distances (1, A, 4) out, for any H and W.
+        graph: OpenVINO file, (1, H, W, 3) uint8 BGR in, scores (1, A) and sides (1, A, 4, 8) out, for any H and W.
         input_size: (height, width) to run it at, multiples of 32.
         device: OpenVINO's name of the device.
         score_threshold: Lowest score of a person.
@@ -60,16 +60,16 @@ class PersonDetector:
         self._straight: GraphDetector | None = self._open(input_size)
 
     def _open(self, size: tuple[int, int]) -> GraphDetector:
-        recipe = DetectorFormat(self.name, size, None, decode_person)
+        recipe = DetectorFormat(self.name, size, None, decode_person, stretched=True)
         model = read_graph(self._graph)
-        cells = sum((size[0] // stride) * (size[1] // stride) for stride in STRIDES)
+        cells = cell_count(*size)
         try:
             model = take_images(model, recipe)
         except RuntimeError as error:
             raise DetectorError(f"the graph {self._graph} cannot run at {size}; export the detector again.") from error
-        if output_shapes(model) != [(1, cells), (1, cells, 4)]:
+        if output_shapes(model) != [(1, cells), (1, cells, 4, BINS)]:
             raise DetectorError(
-                f"the graph {self._graph} gives {output_shapes(model)} instead of scores and distances of {cells} "
+                f"the graph {self._graph} gives {output_shapes(model)} instead of scores and sides of {cells} "
                 "cells; export the detector again."
             )
         return GraphDetector(self.name, compile_graph(model, self._device, self._graph), recipe, self._threshold)
