@@ -11,7 +11,7 @@ from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
 from transpose_sdk.whole_file import whole_file
 
-INPUT_SIZE = (192, 288)
+INPUT_SIZE = (224, 320)
 
 
 @dataclass(frozen=True)
