@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from track_identity import PEOPLE, Boxes, People, iou_tracks, score, stream_tracks, tracker_tracks
 
 
-
 @pytest.fixture
 def people() -> People:
     return People.read(PEOPLE)
