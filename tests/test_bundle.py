@@ -224,7 +224,7 @@ def test_shipped_bundles_are_typed() -> None:
         assert bundle.skeleton == COCO17
         assert bundle.occlusion is not None
         assert bundle.accuracy is not None and 0 < (bundle.accuracy.AP or 0) < 1
-    assert open_bundle("person", "detector").score_threshold == 0.25
+    assert open_bundle("person", "detector").score_threshold == 0.3
 
 
 def test_bundles_need_no_torch() -> None:

@@ -168,8 +168,8 @@ class _PacedVideo:
     def show(self, picture: NDArray[np.uint8], end: float) -> None:
         """Write a picture as often as it takes to last until a time in s, which may be not at all."""
         for _ in range(math.floor((end - self._start) * self.fps + 0.5) - self._written):
+            self._written += 1  # first: Ctrl-C comes through right behind the write, and closing goes on from here
             self._writer.write(picture)
-            self._written += 1
 
     def skip(self, seconds: float) -> None:
         """Leave out so much of the time that comes next."""
