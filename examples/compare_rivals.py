@@ -120,7 +120,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="of timing")
     parser.add_argument("--only-time", action="store_true", help="no AP")
     args = parser.parse_args()
-    benchmark, read_image = read_benchmark(args.coco, COCO17), image_reader(args.images)
+    benchmark = read_benchmark(args.coco, COCO17)
+    read_image = image_reader(args.images, benchmark)
     precisions: dict[str, str] = {}
     calls: dict[str, Callable[[], object]] = {}
     rng = np.random.default_rng(0)

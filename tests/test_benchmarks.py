@@ -92,7 +92,7 @@ def test_pckh_by_hand(tmp_path: Path) -> None:
         np.testing.assert_allclose(boxes, [[*(joints[person].mean(0) + (0, 7.5) - 49.5), 100, 100]], atol=1e-3)
         return poses_of(found[person : person + 1], MPII16)
 
-    answers = answers_to_boxes(pose, truth, image_reader(tmp_path / "mpii"))
+    answers = answers_to_boxes(pose, truth, image_reader(tmp_path / "mpii", truth))
     counted = [joint for joint in range(16) if joint not in (6, 7)]
     close = dict.fromkeys(("PCKh@0.5", "PCKh@0.1"), 0)
     total = 0
@@ -221,7 +221,7 @@ def test_unreadable_images_are_missed_and_told_once(
     three: tuple[Benchmark, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     truth, folder = three
-    read, joints = image_reader(folder), exact(truth)
+    read, joints = image_reader(folder, truth), exact(truth)
 
     def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
         boxes_of = {item["image_id"]: item["bbox"] for item in truth.content["annotations"]}
@@ -233,7 +233,7 @@ def test_unreadable_images_are_missed_and_told_once(
     assert caplog.text.count("1 of 3 images are missed, the first: cannot read the image") == 1
     assert score(truth, answers, (256, 192))["AR"] == pytest.approx(2 / 3)
     with pytest.raises(DataError, match="cannot read the image"):
-        answers_to_boxes(pose, truth, image_reader(folder / "elsewhere"))
+        answers_to_boxes(pose, truth, image_reader(folder / "elsewhere", truth))
 
 
 def test_joints_in_another_order_are_put_in_the_networks(three: tuple[Benchmark, Path]) -> None:
@@ -260,13 +260,13 @@ def test_pictures_of_the_worst(three: tuple[Benchmark, Path], tmp_path: Path) ->
     pairs = pair_up(truth, answers)
     assert worst_persons(pairs, 2).tolist() == [1, 2]  # both missed
     (folder / "002.png").write_bytes((folder / "001.png").read_bytes())
-    told = write_worst(pairs, image_reader(folder), 9, tmp_path / "page.png")
+    told = write_worst(pairs, image_reader(folder, truth), 9, tmp_path / "page.png")
     assert [name for name, _ in told] == ["002.png", "003.png", "001.png"]
     assert told[0][1] == told[1][1] == 0 < told[2][1] < 1
     page = cv2.imread(str(tmp_path / "page.png"))
     assert page.shape == (TILE[0] + CAPTION, COLUMNS * TILE[1], 3)
     assert (page[: TILE[0], 3 * TILE[1] :] == 32).all()  # three pictures, and an empty place
-    write_worst(pairs, image_reader(folder), 1, tmp_path / "each")
+    write_worst(pairs, image_reader(folder, truth), 1, tmp_path / "each")
     assert [file.name for file in (tmp_path / "each").iterdir()] == ["001_002.png"]
 
 

@@ -18,10 +18,11 @@ from transpose_sdk.backend import Outputs
 from transpose_sdk.crops import apply_affine, boxes_to_centers_scales, crop_affines
 from transpose_sdk.errors import DataError
 from transpose_sdk.media.coco import COCO_NUMBERS, coco_error, coco_numbers
+from transpose_sdk.media.image_file import AnnotatedImages
 from transpose_sdk.skeletons import COCO17
 from transpose_sdk.topdown import flip_average
 from transpose_sdk.trainers.evaluation.benchmark import Benchmark
-from transpose_sdk.trainers.evaluation.evaluate import evaluate_boxes, image_reader
+from transpose_sdk.trainers.evaluation.evaluate import evaluate_boxes
 
 SIZE = (256, 192)
 MAP = (64, 48)
@@ -69,7 +70,7 @@ def test_perfect_heatmaps_reach_full_precision(tmp_path: Path) -> None:
         persons = [next(people) for _ in crops]
         return render(np.stack([in_heatmap(person["bbox"], joints_of(person)) for person in persons]))
 
-    numbers = evaluate_boxes(infer, Benchmark(truth, COCO17), image_reader(tmp_path / "val"), SIZE)
+    numbers = evaluate_boxes(infer, Benchmark(truth, COCO17), AnnotatedImages(tmp_path / "val", {}), SIZE)
     assert tuple(numbers) == COCO_NUMBERS
     assert numbers["AP"] > 0.99
     assert numbers["AR"] > 0.99
@@ -199,7 +200,7 @@ def test_unreadable_images_are_named(tmp_path: Path, content: bytes | None) -> N
     if content is not None:
         (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"cannot read the image .*a\.png"):
-        image_reader(tmp_path)("a.png")
+        AnnotatedImages(tmp_path, {})("a.png")
 
 
 def test_standard_error_is_that_of_images_drawn_again() -> None:

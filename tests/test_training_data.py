@@ -18,7 +18,7 @@ from transpose_sdk.errors import DataError  # noqa: E402
 from transpose_sdk.media.coco import read_annotations  # noqa: E402
 from transpose_sdk.skeletons import COCO17  # noqa: E402
 from transpose_sdk.trainers.data.batches import EpochBatches, epoch_order  # noqa: E402
-from transpose_sdk.trainers.data.image_cache import ImageCache, decode_image  # noqa: E402
+from transpose_sdk.trainers.data.image_cache import ImageCache, ImageFolder, decode_image, open_images  # noqa: E402
 from transpose_sdk.trainers.data.persons import Persons, load_persons  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 
@@ -46,8 +46,14 @@ def write_coco(folder: Path, annotations: list[dict[str, Any]], **image: Any) ->
         ("[]", r"has no images and annotations"),
         ('{"images": []}', r"has no images and annotations"),
         ('{"images": [], "annotations": []}', r"has no person with a labelled joint"),
-        ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\] has no file_name"),
-        ('{"images": [], "annotations": [{"id": 1}]}', r"annotations\[0\] has no image_id and no bbox"),
+        (
+            '{"images": [{"id": 1}], "annotations": []}',
+            r"images\[0\]: .*missing required field `file_name` \(id 1\)",
+        ),
+        (
+            '{"images": [], "annotations": [{"id": 1}]}',
+            r"annotations\[0\]: .*field `image_id` \(id 1\)",
+        ),
     ],
 )
 def test_files_that_are_not_coco(tmp_path: Path, content: str | None, sentence: str) -> None:
@@ -92,7 +98,7 @@ def test_weights_of_human_and_teacher(tmp_path: Path) -> None:
     np.testing.assert_allclose(taught.joints[0, :3], [(10, 20), (11, 21), (30, 40)])
 
 
-@pytest.mark.parametrize("keypoints", [[1, 2, 2] * 14, [1, 2, 2, 4], [[1, 2, 2]] * 17])
+@pytest.mark.parametrize("keypoints", [[1, 2, 2] * 14, [1, 2, 2, 4]])
 def test_keypoints_of_another_skeleton(tmp_path: Path, keypoints: list[Any]) -> None:
     with pytest.raises(DataError, match=r"keypoints of annotation 0 has shape .*, not \(51,\)"):
         load_persons(write_coco(tmp_path, [{"keypoints": keypoints}]))
@@ -161,12 +167,18 @@ def test_no_image_at_all_leaves_no_cache(pictures: tuple[Path, list[str]]) -> No
     assert not list((folder / "cache").iterdir())
 
 
-def test_notes_of_orientation_are_ignored(tmp_path: Path) -> None:
-    """Annotations are in px of the stored image."""
-    path = tmp_path / "turned.jpg"
-    write_turned(path, np.zeros((20, 30, 3), np.uint8))
-    assert cv2.imread(str(path)).shape == (30, 20, 3)  # the note is there
-    assert decode_image(path).shape == (20, 30, 3)
+def test_stated_sizes_tell_whether_a_picture_was_annotated_upright(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_turned(tmp_path / "turned.jpg", np.zeros((20, 30, 3), np.uint8))
+    assert decode_image(tmp_path / "turned.jpg").shape == (30, 20, 3)  # as every tool for annotating shows it
+    for stated, shape in (((30, 20), (30, 20, 3)), ((20, 30), (20, 30, 3)), ((15, 10), (30, 20, 3))):
+        for kind in (ImageCache, ImageFolder):
+            images = kind(tmp_path, ["turned.jpg"], tmp_path / "cache", [stated])
+            assert images[0].shape == shape
+    assert not caplog.records
+    open_images(tmp_path, ["turned.jpg"], tmp_path / "cache", [(15, 10)])
+    assert "turned.jpg has 20x30 px, but its annotations were made on 10x15" in caplog.text
 
 
 # The order of an epoch ----------------------------------------------------------------------------------------------

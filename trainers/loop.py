@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -30,6 +29,7 @@ from .data.batches import Batch, EpochBatches
 from .data.skeleton_file import load_skeleton
 from .data.training_set import load_training_set
 from .evaluation.benchmark import Benchmark
+from .plain_yaml import parse_yaml
 from .previews import batch_picture, validation_batch
 from .processes import joined
 from .recipe import Recipe, load_recipe
@@ -205,5 +205,5 @@ def chosen(
     """The recipe and the device that `train_recipe` is asked for, with the threads set."""
     if threads:
         torch.set_num_threads(threads)
-    overrides = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in replaced)}
+    overrides = {key: parse_yaml(value, f"--set {key}") for key, _, value in (item.partition("=") for item in replaced)}
     return load_recipe(name, overrides), device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,6 +13,7 @@ from torch import Tensor
 from transpose_sdk.crops import apply_affine, crop_affines, warp_crops
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.drawing.annotator import PoseAnnotator
+from transpose_sdk.media.coco import stated_sizes
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
 
@@ -41,6 +42,7 @@ def validation_batch(benchmark: Benchmark, folder: Path, input_size: tuple[int, 
     everyone = [(key, item) for key, items in benchmark.people.items() for item in items]
     count = min(PERSONS, len(everyone))
     chosen = [everyone[number * len(everyone) // count] for number in range(count)]
+    sizes = stated_sizes(benchmark.content)
     crops, joints, weights = [], [], []
     for key, item in chosen:
         view = plain_view(np.array(item["bbox"], np.float32), input_size)
@@ -48,7 +50,8 @@ def validation_batch(benchmark: Benchmark, folder: Path, input_size: tuple[int, 
             crop_affines(view.center[None], view.scale[None], size) for size in (input_size, (height // 4, width // 4))
         )
         rows = np.array(item["keypoints"], np.float32).reshape(-1, 3)
-        image = decode_image(folder / benchmark.file_names[key])
+        name = benchmark.file_names[key]
+        image = decode_image(folder / name, sizes.get(name))
         # The evaluation tells of images that cannot be read; here they are black.
         crops.append(warp_crops(image if image.size else np.zeros((1, 1, 3), np.uint8), affines, input_size)[0])
         joints.append(apply_affine(rows[:, :2], smaller[0]).astype(np.float32))

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
 from transpose_sdk.checks.ranges import ABOVE_0, COUNT, FROM_0, FROM_0_WHOLE, SHARE, check_ranges
 from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
 
 from .datasets import DataSet, check_data_sets
+from .plain_yaml import read_yaml
 
 PACKAGED = Path(__file__).parent / "recipes"
 PUBLISHED = PACKAGED / "published.yaml"
@@ -153,7 +152,7 @@ class Recipe:
             DataError: A key is unknown or missing, or a value does not fit.
         """
         known = get_type_hints(Recipe)
-        if unknown := sorted(set(values) - set(known)):
+        if unknown := sorted(map(str, set(values) - set(known))):
             raise DataError(f"{origin}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if "model" not in values:
             raise DataError(f"{origin}: no model; name one, such as model: tp_r_a4")
@@ -215,11 +214,9 @@ def _read_values(name: str, folder: Path, above: tuple[str, ...] = ()) -> dict[s
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        values = read_yaml(file)
+    except OSError as error:
         raise DataError(f"cannot read {file} ({error}): give a YAML file") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{file} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise DataError(f"{file} is not a recipe: expected keys and values, got {type(values).__name__}")
     return values

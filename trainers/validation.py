@@ -26,8 +26,6 @@ def validation_set(recipe: Recipe, data: Path, skeleton: Skeleton) -> Benchmark:
     benchmark = read_benchmark(data / recipe.val_annotations, skeleton)
     folder = data / recipe.val_images
     names = [name for key, name in benchmark.file_names.items() if key in benchmark.people]
-    if not names:
-        raise DataError(f"{data / recipe.val_annotations} has no person with a labelled joint to evaluate on")
     if missing := [name for name in names if not (folder / name).is_file()]:
         raise DataError(
             f"{len(missing)} of {len(names)} validation images are not in {folder}, the first is {missing[0]}: "
@@ -54,4 +52,4 @@ def evaluate(run: Run, benchmark: Benchmark, folder: Path) -> dict[str, float]:
 
     with averaged_weights(run):
         run.model.eval()
-        return evaluate_boxes(infer, benchmark, image_reader(folder), run.recipe.input_size)
+        return evaluate_boxes(infer, benchmark, image_reader(folder, benchmark), run.recipe.input_size)

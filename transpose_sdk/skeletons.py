@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.checks.numbers import is_whole
+from transpose_sdk.checks.ranges import Range
 from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import InputError
+
+SIGMA = Range(0, 10, above=True)  # of a share of the person's size
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class Skeleton:
     upper_body: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        if not self.names or not all(self.names) or len(set(self.names)) < len(self.names):
+            raise InputError(
+                f"skeleton {self.name!r}: no names, an empty one, or two joints have the same name in "
+                f"{', '.join(self.names)}"
+            )
         if len(self.sigmas) != len(self.names):
             raise InputError(
                 f"skeleton {self.name!r} has {len(self.names)} names but {len(self.sigmas)} sigmas: give one a keypoint"
@@ -45,6 +53,17 @@ class Skeleton:
             raise InputError(
                 f"skeleton {self.name!r} refers to keypoint {min(indices)}..{max(indices)}, but has 0..{len(self) - 1}"
             )
+        if bad := [sigma for sigma in self.sigmas if sigma not in SIGMA]:
+            raise InputError(
+                f"skeleton {self.name!r} has the sigma {bad[0]!r}: give {SIGMA}, such as COCO's .026 to .107"
+            )
+        mirrored = [i for pair in self.flip_pairs for i in pair]
+        if len(set(mirrored)) < len(mirrored):
+            raise InputError(
+                f"skeleton {self.name!r} has flip pairs that overlap, {self.flip_pairs}: a keypoint has one other side"
+            )
+        if loops := [pair for pair in self.edges if pair[0] == pair[1]]:
+            raise InputError(f"skeleton {self.name!r} has the edge {loops[0]}, from a keypoint to itself")
 
     def __len__(self) -> int:
         return len(self.names)

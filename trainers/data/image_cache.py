@@ -20,31 +20,49 @@ from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Image
 from transpose_sdk.errors import DataError
-from transpose_sdk.media.image_file import read_annotated
+from transpose_sdk.media.image_file import read_annotated, size_warning
 from transpose_sdk.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
+
+Stated = Sequence[tuple[int, int] | None]
 
 CHUNK = 256  # images decoded ahead of the disk, so that a slow disk does not fill the memory
 LARGEST_SHARE = 0.8  # of the free disk that a cache may take
 
 
-def open_images(folder: Path, file_names: Sequence[str], cache_folder: Path) -> ImageCache | ImageFolder:
+def open_images(
+    folder: Path, file_names: Sequence[str], cache_folder: Path, stated: Stated = ()
+) -> ImageCache | ImageFolder:
     """The images of a training set, from the cache or, where that does not fit the disk, from their files.
 
     Args:
         folder: The images' folder.
         file_names: Paths relative to `folder`.
         cache_folder: Where the cache is kept.
+        stated: (height, width) of each image in px as the annotations state it, which tells whether they were made on
+            the picture upright or as it is stored (see `read_annotated`); empty where none is known.
 
     Raises:
-        DataError: No image could be decoded.
+        DataError: No image could be decoded, or the cache's folder cannot be written.
     """
+    stated = stated or [None] * len(file_names)
     try:
-        return ImageCache(folder, file_names, cache_folder)
-    except _NoRoomError as error:
-        logger.info("%s: images are decoded when they are needed, which takes more CPU", error)
-        return ImageFolder(folder, file_names, cache_folder)
+        try:
+            images: ImageCache | ImageFolder = ImageCache(folder, file_names, cache_folder, stated)
+        except _NoRoomError as error:
+            logger.info("%s: images are decoded when they are needed, which takes more CPU", error)
+            images = ImageFolder(folder, file_names, cache_folder, stated)
+    except OSError as error:
+        raise DataError(
+            f"cannot keep decoded images in {cache_folder} ({error.strerror or error}): give a folder that can be "
+            "written by --cache (cache=)"
+        ) from error
+    for name, size, found in zip(file_names, stated, images.sizes.tolist(), strict=True):
+        if size is not None and all(found) and tuple(found) != size:
+            logger.warning("%s", size_warning(name, size, tuple(found)))
+            break
+    return images
 
 
 class _NoRoomError(Exception):
@@ -58,6 +76,7 @@ class ImageCache:
         folder: The images' folder.
         file_names: Paths relative to `folder`.
         cache_folder: Where the decoded pixels are kept (3 bytes a pixel of the whole set).
+        stated: As of `open_images`.
 
     Attributes:
         sizes: (number of images, 2) height and width; 0 where an image could not be decoded.
@@ -67,12 +86,13 @@ class ImageCache:
         DataError: No image could be decoded.
     """
 
-    def __init__(self, folder: Path, file_names: Sequence[str], cache_folder: Path) -> None:
-        index = _index_file(folder, file_names, cache_folder)
+    def __init__(self, folder: Path, file_names: Sequence[str], cache_folder: Path, stated: Stated = ()) -> None:
+        stated = stated or [None] * len(file_names)
+        index = _index_file(folder, file_names, cache_folder, stated)
         pixels = index.with_suffix(".bin")
         if not (pixels.exists() and _is_current(index, folder, file_names)):
             cache_folder.mkdir(parents=True, exist_ok=True)
-            _decode_all(folder, file_names, pixels, index)
+            _decode_all(folder, file_names, pixels, index, stated)
         self.sizes = _read_sizes(index)
         self.readable = _readable(self.sizes, file_names)
         self._offsets = np.concatenate(([0], np.cumsum(3 * self.sizes.prod(axis=1))))
@@ -94,6 +114,7 @@ class ImageFolder:
         folder: The images' folder.
         file_names: Paths relative to `folder`.
         cache_folder: Where the sizes of the images are kept.
+        stated: As of `open_images`.
 
     Attributes:
         sizes: As of `ImageCache`.
@@ -103,13 +124,15 @@ class ImageFolder:
         DataError: No image could be decoded.
     """
 
-    def __init__(self, folder: Path, file_names: Sequence[str], cache_folder: Path) -> None:
+    def __init__(self, folder: Path, file_names: Sequence[str], cache_folder: Path, stated: Stated = ()) -> None:
+        stated = stated or [None] * len(file_names)
         self._paths = [folder / name for name in file_names]
-        index = _index_file(folder, file_names, cache_folder).with_suffix(".sizes.json")
+        self._stated = stated
+        index = _index_file(folder, file_names, cache_folder, stated).with_suffix(".sizes.json")
         if not _is_current(index, folder, file_names):
             cache_folder.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                shapes = list(pool.map(lambda path: decode_image(path).shape[:2], self._paths))
+                shapes = list(pool.map(lambda path, size: decode_image(path, size).shape[:2], self._paths, stated))
             _check_any(shapes, folder)
             _write_sizes(index, shapes)
         self.sizes = _read_sizes(index)
@@ -124,14 +147,15 @@ class ImageFolder:
         Raises:
             DataError: It could be read when the run started, and now it cannot.
         """
-        image = decode_image(self._paths[index])
+        image = decode_image(self._paths[index], self._stated[index])
         if not image.size:
             raise DataError(f"{self._paths[index]} was there when the run started: bring it back, and go on")
         return image
 
 
-def _index_file(folder: Path, file_names: Sequence[str], cache_folder: Path) -> Path:
-    digest = hashlib.sha256("\n".join([str(folder.resolve()), *file_names]).encode()).hexdigest()[:16]
+def _index_file(folder: Path, file_names: Sequence[str], cache_folder: Path, stated: Stated) -> Path:
+    facts = [str(folder.resolve()), *file_names, *map(str, stated)]
+    digest = hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()[:16]
     return cache_folder / f"images-{digest}.json"
 
 
@@ -167,12 +191,14 @@ def _is_current(index: Path, folder: Path, file_names: Sequence[str]) -> bool:
     return not any(path.stat().st_ctime >= written for path in paths if path.exists())
 
 
-def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Path) -> None:
+def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Path, stated: Stated) -> None:
     shapes: list[tuple[int, int]] = []
     with whole_file(pixels) as unfinished:  # two runs may fill the same cache at the same time
         with unfinished.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(file_names), CHUNK):
-                for image in pool.map(lambda name: decode_image(folder / name), file_names[start : start + CHUNK]):
+                part = slice(start, start + CHUNK)
+                read = pool.map(lambda name, size: decode_image(folder / name, size), file_names[part], stated[part])
+                for image in read:
                     shapes.append((image.shape[0], image.shape[1]))
                     file.write(image.tobytes())
                 needed = file.tell() * len(file_names) / len(shapes) - file.tell()
@@ -183,9 +209,9 @@ def _decode_all(folder: Path, file_names: Sequence[str], pixels: Path, index: Pa
     _write_sizes(index, shapes)  # last: an index is there only if the pixels are
 
 
-def decode_image(path: Path) -> Image:
-    """Read an image file as (H, W, 3) uint8 BGR, as stored; (0, 0, 3) where it cannot be read."""
+def decode_image(path: Path, size: tuple[int, int] | None = None) -> Image:
+    """Read an image of a stated (height, width) as (H, W, 3) uint8 BGR; (0, 0, 3) where it cannot be read."""
     try:
-        return read_annotated(path)
+        return read_annotated(path, size)
     except DataError:
         return np.zeros((0, 0, 3), np.uint8)

@@ -6,7 +6,8 @@ how many times 200 px a person is high; a square of that side, padded by 1.25 li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.io import loadmat
 
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
 from transpose_sdk.skeletons import MPII16
 
@@ -23,7 +25,18 @@ HEADS_FILE = "gt_valid.mat"  # the published truth of the validation split, with
 BODY_AREA = 0.53  # of the box around the joints: what COCO's segments cover of their boxes, so that OKS means the same
 
 
-def mpii_from_json(items: Iterable[Mapping[str, Any]], path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Item:
+    """A person in the list of the published code."""
+
+    image: str
+    joints: tuple[tuple[float, float], ...]
+    joints_vis: tuple[float, ...]
+    center: tuple[float, float]
+    scale: float
+
+
+def mpii_from_json(items: Iterable[Any], path: Path) -> dict[str, Any]:
     """MPII's persons from the list of the published code: image, joints, joints_vis, center, scale.
 
     Args:
@@ -34,15 +47,14 @@ def mpii_from_json(items: Iterable[Mapping[str, Any]], path: Path) -> dict[str, 
         DataError: An item lacks something, or gt_valid.mat belongs to another list.
     """
     persons = []
-    for number, item in enumerate(items):
+    for number, values in enumerate(items):
         try:
-            joints = np.asarray(item["joints"], np.float64)
-            labelled = np.asarray(item["joints_vis"], np.float64) > 0
-            visibility = np.where(labelled, 2.0, 0.0)
-            person = _person(str(item["image"]), joints, visibility, item["center"], item["scale"])
-        except (KeyError, TypeError, ValueError) as error:
+            item = typed(values, _Item)
+            visibility = np.where(np.array(item.joints_vis) > 0, 2.0, 0.0)
+            person = _person(item.image, np.array(item.joints), visibility, item.center, item.scale)
+        except (MismatchError, ValueError) as error:
             raise DataError(
-                f"{path}: item {number} has no image, joints, joints_vis, center and scale of MPII ({error!r}): give "
+                f"{path}: item {number} has no image, joints, joints_vis, center and scale of MPII ({error}): give "
                 "train.json or valid.json of the published code, or a COCO keypoint file"
             ) from None
         persons.append(person)
@@ -61,12 +73,15 @@ def mpii_from_mat(path: Path) -> dict[str, Any]:
     release = _load(path, squeeze=True).get("RELEASE")
     if release is None or not hasattr(release, "annolist"):
         raise DataError(f"{path} has no RELEASE.annolist: give MPII's mpii_human_pose_v1_u12_1.mat")
-    persons = [
-        person
-        for image in np.atleast_1d(release.annolist)
-        for rect in np.atleast_1d(getattr(image, "annorect", ()))
-        if (person := _from_rect(str(image.image.name), rect)) is not None
-    ]
+    try:
+        persons = [
+            person
+            for image in np.atleast_1d(release.annolist)
+            for rect in np.atleast_1d(getattr(image, "annorect", ()))
+            if (person := _from_rect(str(image.image.name), rect)) is not None
+        ]
+    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{path} is not in the form that MPII released ({error}): get it again") from None
     return _content(persons)
 
 
@@ -138,7 +153,7 @@ def _add_heads(persons: list[dict[str, Any]], path: Path) -> None:
         joints = truth["pos_gt_src"].transpose(2, 0, 1)
         present = 1.0 - truth["jnt_missing"].T
         sizes = HEAD_SIZE * np.linalg.norm(truth["headboxes_src"][1] - truth["headboxes_src"][0], axis=0)
-    except (KeyError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DataError(f"{path} is not MPII's {HEADS_FILE} ({error!r}): get it with valid.json") from None
     if not len(joints) == len(present) == len(sizes) == len(persons):
         raise DataError(f"{path} has {len(joints)} persons, the list beside it {len(persons)}: they belong together")

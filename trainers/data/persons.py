@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import DataError
-from transpose_sdk.media.coco import checked_annotations, read_json
+from transpose_sdk.media.coco import checked_annotations, read_json, stated_sizes
 from transpose_sdk.skeletons import COCO17, Skeleton, joint_places
 
 from .mpii import mpii_from_json, mpii_from_mat
@@ -34,6 +34,7 @@ class Persons:
         weights: (N, K) target weight of each joint, 0 for unknown joints.
         sources: (N,) name of the data set each person comes from.
         shares: (N,) how often each person is drawn, by the weight of the set; 1 each in a single set.
+        stated: (height, width) of each image in px as the file states it; None or no entry where it does not.
     """
 
     file_names: tuple[str, ...]
@@ -43,6 +44,7 @@ class Persons:
     weights: NDArray[np.float32]
     sources: NDArray[np.str_]
     shares: NDArray[np.float64]
+    stated: tuple[tuple[int, int] | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -134,6 +136,7 @@ def load_persons(
     teacher_places = places if given == file_skeleton else joint_places(skeleton, file_skeleton)
     counted = left_out or LeftOut()
     images = {image["id"]: image for image in content["images"]}
+    sizes = stated_sizes(content)
     labelled = {item["image_id"] for item in content["annotations"] if _has_joint(item, keypoints)}
     order = {key: number for number, key in enumerate(key for key in images if key in labelled)}
     rows: list[tuple[int, Sequence[float], NDArray[np.float32], NDArray[np.float32], str]] = []
@@ -170,6 +173,7 @@ def load_persons(
         weights=np.stack(weights),
         sources=np.asarray(sources, np.str_),
         shares=np.ones(len(rows)),
+        stated=tuple(sizes.get(images[key]["file_name"]) for key in order),
     )
 
 
@@ -182,7 +186,7 @@ def _unusable(
         return "in crowds"
     if box.shape != (4,) or not np.isfinite(box).all() or not (box[2:] > 1).all():
         return "without an area"
-    size = np.array((image.get("width", np.inf), image.get("height", np.inf)), np.float64)
+    size = np.array((image.get("width") or np.inf, image.get("height") or np.inf), np.float64)
     if (box[:2] >= size).any() or (box[:2] + box[2:] <= 0).any():
         return "outside their image"
     if not weights.any():
@@ -209,7 +213,10 @@ def _triples(
         annotations: The file, for the error.
     """
     count = len(given)
-    values = np.asarray(item.get(name) or np.zeros(3 * count), np.float32)
+    try:
+        values = np.asarray(item.get(name) or np.zeros(3 * count), np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{annotations}: {name} of annotation {item.get('id')} holds no numbers ({error})") from None
     if values.shape != (3 * count,):
         raise DataError(
             f"{annotations}: {name} of annotation {item.get('id')} has shape {values.shape}, not ({3 * count},): "

@@ -13,21 +13,35 @@ A COCO category tells `keypoints` and `skeleton`, pairs counted from 1; flip_pai
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError, InputError
-from transpose_sdk.media.coco import read_json
+from transpose_sdk.media.coco import Category, read_json
 from transpose_sdk.skeletons import SKELETONS, Skeleton
+
+from ..plain_yaml import read_yaml
 
 DEFAULT_SIGMA = 0.072  # the median of COCO's seventeen, the elbow's
 LOWER_BODY = ("hip", "pelvis", "leg", "knee", "ankle", "foot", "feet", "toe", "heel")
 SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
 SIDES |= {right: left for left, right in SIDES.items()}
 LETTERS = {"l": "r", "r": "l", "L": "R", "R": "L"}
+
+
+@dataclass(frozen=True)
+class _Description:
+    """A skeleton as people write it."""
+
+    name: str
+    names: tuple[str, ...]
+    edges: tuple[tuple[str | int, str | int], ...] = ()
+    flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
+    sigmas: float | tuple[float, ...] = DEFAULT_SIGMA
+    upper_body: tuple[str | int, ...] | None = None
 
 
 def load_skeleton(spec: str, folder: Path) -> Skeleton:
@@ -49,12 +63,10 @@ def load_skeleton(spec: str, folder: Path) -> Skeleton:
             raise DataError(f"{path} has no category with keypoints: give a YAML file with the names of the joints")
         return skeleton
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except OSError as error:
         known = ", ".join(SKELETONS)
         raise DataError(f"no skeleton {spec!r} ({error.strerror}: {path}): give one of {known} or a file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict) or "names" not in values:
         raise DataError(f"{path} describes no skeleton: give the names of its joints, names: [head, ...]")
     return _skeleton({"name": path.stem, **values}, str(path))
@@ -70,15 +82,22 @@ def category_skeleton(content: Any, name: str) -> Skeleton | None:
     Raises:
         DataError: The category contradicts itself.
     """
-    categories = content.get("categories") if isinstance(content, dict) else None
-    for category in categories or ():
-        if names := category.get("keypoints"):
-            known = next((skeleton for skeleton in SKELETONS.values() if list(skeleton.names) == list(names)), None)
+    try:
+        stated = content.get("categories") if isinstance(content, dict) else None
+        categories = typed(stated or (), tuple[Category, ...])
+    except MismatchError as error:
+        raise DataError(f"the categories of {name} are none ({error}): give a COCO keypoint file") from None
+    for category in categories:
+        if category.keypoints:
+            known = next((skeleton for skeleton in SKELETONS.values() if skeleton.names == category.keypoints), None)
             if known is not None:
                 return known
-            values = {key: category[key] for key in ("flip_pairs", "sigmas", "upper_body") if key in category}
-            edges = [(a - 1, b - 1) for a, b in category.get("skeleton") or ()]
-            return _skeleton({"name": name, "names": names, "edges": edges, **values}, f"the category of {name}")
+            values: dict[str, Any] = {"name": name, "names": category.keypoints}
+            values["edges"] = [(a - 1, b - 1) for a, b in category.skeleton or ()]
+            for key in ("flip_pairs", "sigmas", "upper_body"):
+                if getattr(category, key) is not None:
+                    values[key] = getattr(category, key)
+            return _skeleton(values, f"the category of {name}")
     return None
 
 
@@ -93,31 +112,35 @@ def _skeleton(values: Mapping[str, Any], origin: str) -> Skeleton:
     known = ("name", "names", "edges", "flip_pairs", "sigmas", "upper_body")
     if unknown := sorted(set(values) - set(known)):
         raise DataError(f"{origin}: unknown keys {', '.join(unknown)}; a skeleton has {', '.join(known)}")
-    names = [str(name) for name in values["names"]]
-    if len(set(names)) < len(names):
-        raise DataError(f"{origin}: two joints have the same name in {', '.join(names)}")
-
-    def joint(given: str | int) -> int:
-        return names.index(given) if isinstance(given, str) else int(given)
-
-    def pairs(key: str) -> tuple[tuple[int, int], ...]:
-        return tuple((joint(a), joint(b)) for a, b in values.get(key) or ())
-
     try:
-        sigmas = values.get("sigmas", DEFAULT_SIGMA)
-        upper = values.get("upper_body", [name for name in names if not any(word in name for word in LOWER_BODY)])
+        given = typed(values, _Description)
+        names = given.names
+
+        def pairs(joints: Iterable[tuple[str | int, str | int]]) -> tuple[tuple[int, int], ...]:
+            return tuple((_joint(names, a), _joint(names, b)) for a, b in joints)
+
+        upper = given.upper_body
+        if upper is None:
+            upper = tuple(name for name in names if not any(word in name for word in LOWER_BODY))
         return Skeleton(
-            name=str(values["name"]),
-            names=tuple(names),
-            edges=pairs("edges"),
-            flip_pairs=pairs("flip_pairs") if "flip_pairs" in values else _pairs_by_name(names),
-            sigmas=tuple(float(s) for s in (sigmas if isinstance(sigmas, Sequence) else [sigmas] * len(names))),
-            upper_body=tuple(joint(name) for name in upper),
+            name=given.name,
+            names=names,
+            edges=pairs(given.edges),
+            flip_pairs=_pairs_by_name(names) if given.flip_pairs is None else pairs(given.flip_pairs),
+            sigmas=given.sigmas if isinstance(given.sigmas, tuple) else (given.sigmas,) * len(names),
+            upper_body=tuple(_joint(names, name) for name in upper),
         )
-    except (TypeError, ValueError, InputError) as error:
+    except (MismatchError, InputError) as error:
         raise DataError(
-            f"{origin} describes no skeleton ({error}): see trainers/skeleton_file.py for its form"
+            f"{origin} describes no skeleton ({error}): see trainers/data/skeleton_file.py for its form"
         ) from None
+
+
+def _joint(names: Sequence[str], given: str | int) -> int:
+    """Index of a joint by name or index, which the skeleton itself checks."""
+    if isinstance(given, str) and given not in names:
+        raise InputError(f"{given!r} is none of its joints {', '.join(names)}")
+    return names.index(given) if isinstance(given, str) else given
 
 
 def _pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -37,7 +37,7 @@ def load_training_set(
     """
     left_out = LeftOut()
     persons, folder = read_training_set(recipe, data, skeleton, left_out)
-    images = open_images(folder, persons.file_names, cache or data / "cache")
+    images = open_images(folder, persons.file_names, cache or data / "cache", persons.stated)
     persons = persons.subset(_on_their_images(persons, images, left_out))
     left_out.report()
     if not len(persons):
@@ -110,7 +110,10 @@ def _together(parts: list[Persons]) -> Persons:
         for name in ("boxes", "joints", "weights", "sources", "shares")
     }
     return Persons(
-        file_names=tuple(name for part in parts for name in part.file_names), image_index=np.concatenate(index), **rows
+        file_names=tuple(name for part in parts for name in part.file_names),
+        image_index=np.concatenate(index),
+        stated=tuple(size for part in parts for size in part.stated),
+        **rows,
     )
 
 

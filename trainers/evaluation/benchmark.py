@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import DataError
-from transpose_sdk.media.coco import is_labelled
+from transpose_sdk.media.coco import has_area, has_joints, is_labelled
 from transpose_sdk.skeletons import LSP14, Skeleton, joint_places
 
 from ..data.mpii import DESCRIPTION, HEADS_FILE
@@ -75,15 +75,40 @@ def read_benchmark(path: Path, skeleton: Skeleton, kind: str | None = None) -> B
     content = read_people(path)
     given = category_skeleton(content, path.stem)
     if kind is None:
-        kind = "mpii" if (content.get("info") or {}).get("description") == DESCRIPTION else "coco"
+        info = content.get("info")
+        kind = "mpii" if isinstance(info, dict) and info.get("description") == DESCRIPTION else "coco"
     if kind == "lsp":
-        return Benchmark(_lsp(content, given, skeleton, path), skeleton, kind)
+        return _checked(Benchmark(_lsp(content, given, skeleton, path), skeleton, kind), path)
     if kind == "mpii":
         if not any("head_size" in item for item in content["annotations"]):
             raise DataError(f"{path} tells no head sizes, which PCKh needs: put MPII's {HEADS_FILE} beside valid.json")
         units = [item.get("head_size", np.nan) for item in content["annotations"]]
-        return Benchmark(_in_order(content, "keypoints", given or skeleton, skeleton, units), skeleton, kind)
-    return Benchmark(_coco(content, given, skeleton, path), skeleton, kind)
+        return _checked(
+            Benchmark(_in_order(content, "keypoints", given or skeleton, skeleton, units), skeleton, kind), path
+        )
+    return _checked(Benchmark(_coco(content, given, skeleton, path), skeleton, kind), path)
+
+
+def _checked(benchmark: Benchmark, path: Path) -> Benchmark:
+    """The benchmark; DataError where nobody could be evaluated on, or somebody who counts could not be found."""
+    homeless = 0
+    for number, item in enumerate(benchmark.content["annotations"]):
+        if not has_joints(item):
+            continue
+        who = f"{path}: annotations[{number}] (id {item.get('id')})"
+        if not np.isfinite(item["keypoints"]).all():
+            raise DataError(f"{who} has labelled joints that are no finite numbers: correct or remove them")
+        if not has_area(item) and benchmark.kind != "mpii":  # of which some have no place, as released
+            raise DataError(
+                f"{who} has labelled joints and the box {item['bbox']}, which has no area: give x, y, width, height in "
+                "pixels"
+            )
+        homeless += item["image_id"] not in benchmark.file_names
+    if homeless:
+        logger.warning("%s lists no image for %d persons, who are left out", path, homeless)
+    if not benchmark.people.keys() & benchmark.file_names.keys():
+        raise DataError(f"{path} has no person with a labelled joint to evaluate on: give a COCO keypoint file")
+    return benchmark
 
 
 def _coco(content: dict[str, Any], given: Skeleton | None, skeleton: Skeleton, path: Path) -> dict[str, Any]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from transpose_sdk.backend import Arrays, Outputs
 from transpose_sdk.boxes import touching
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError
-from transpose_sdk.media.coco import coco_error, coco_numbers, read_json
-from transpose_sdk.media.image_file import read_annotated
+from transpose_sdk.media.coco import coco_error, coco_numbers, read_json, stated_sizes
+from transpose_sdk.media.image_file import AnnotatedImages
 from transpose_sdk.poses import Poses
 from transpose_sdk.topdown import estimate_poses, without_duplicates
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Pixels = Annotated[float, Meta(ge=-1e9, le=1e9)]
 HeatmapFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ImageReader = Callable[[str], NDArray[np.uint8]]
 # Maps an image, (N, 4) boxes and (N,) box scores to N poses.
@@ -74,7 +78,7 @@ def evaluate_estimator(
     Raises:
         DataError: No image can be read, or the file holds no detections for them.
     """
-    read_image = image_reader(images)
+    read_image = image_reader(images, benchmark)
     if boxes == "gt":
         return answers_to_boxes(estimator, benchmark, read_image)
     if boxes == "det":
@@ -131,6 +135,16 @@ def _results(answers: Mapping[int, Answer], input_size: tuple[int, int]) -> list
     return [row for key, poses in left.items() for row in poses.to_coco(key)]
 
 
+@dataclass(frozen=True)
+class _Detection:
+    """A row of COCO's results; numbers that no image has, NaN among them, are refused."""
+
+    image_id: int
+    bbox: tuple[Pixels, Pixels, Pixels, Pixels]
+    score: Pixels
+    category_id: int = 1
+
+
 def read_detections(path: Path, images: set[Any]) -> dict[int, NDArray[np.float32]]:
     """Detected persons by image id, (N, 5): x, y, width, height, score.
 
@@ -141,22 +155,22 @@ def read_detections(path: Path, images: set[Any]) -> dict[int, NDArray[np.float3
     Raises:
         DataError: It is no such file, or has nobody in these images.
     """
-    rows = read_json(path)
-    found: dict[int, list[list[float]]] = {}
     try:
-        for row in rows:
-            if row["image_id"] in images and row.get("category_id", 1) == 1 and min(row["bbox"][2:]) > 0:
-                found.setdefault(row["image_id"], []).append([*row["bbox"], row["score"]])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} has no image_id, bbox and score in each row ({error!r}): give detections") from None
+        rows = typed(read_json(path), list[_Detection])
+    except MismatchError as error:
+        raise DataError(f"{path} has no image_id, bbox and score in each row ({error}): give detections") from None
+    found: dict[int, list[list[float]]] = {}
+    for row in rows:
+        if row.image_id in images and row.category_id == 1 and min(row.bbox[2:]) > 0:
+            found.setdefault(row.image_id, []).append([*row.bbox, row.score])
     if not found:
         raise DataError(f"{path} has no person in these {len(images)} images: give detections of the same set")
     return {key: np.array(boxes, np.float32) for key, boxes in found.items()}
 
 
-def image_reader(folder: Path) -> ImageReader:
-    """Read images of a folder by file name; DataError where one is missing or damaged."""
-    return lambda name: read_annotated(folder / name)
+def image_reader(folder: Path, benchmark: Benchmark) -> ImageReader:
+    """Read a benchmark's images from a folder by file name; DataError where one is missing or damaged."""
+    return AnnotatedImages(folder, stated_sizes(benchmark.content))
 
 
 def _readable(

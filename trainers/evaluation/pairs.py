@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from transpose_sdk.media.coco import area_of
 from transpose_sdk.oks import joint_similarity, oks
 from transpose_sdk.poses import Poses
 from transpose_sdk.skeletons import Skeleton
@@ -104,7 +105,7 @@ def pair_up(benchmark: Benchmark, answers: Mapping[int, Answer]) -> Pairs:
     joints = np.array([item["keypoints"] for item in every], np.float64).reshape(-1, len(skeleton), 3)
     truth, labelled = joints[..., :2], joints[..., 2] > 0
     boxes = np.array([item["bbox"] for item in every], np.float64).reshape(-1, 4)
-    areas = np.array([item.get("area", item["bbox"][2] * item["bbox"][3]) for item in every], np.float64)
+    areas = np.array([area_of(item) for item in every], np.float64)
     found = np.full(truth.shape, np.nan)
     start = 0
     for key, items in people.items():

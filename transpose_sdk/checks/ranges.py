@@ -28,7 +28,10 @@ class Range:
 
     def __contains__(self, value: Any) -> bool:
         kind = numbers.Integral if self.whole else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+        try:
+            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+                return False
+        except OverflowError:  # whole, and more than a float can hold
             return False
         return self.low <= float(value) <= self.high and not (self.above and float(value) == self.low)
 

@@ -32,6 +32,8 @@ def typed(
     """
     try:
         return msgspec.convert(values, kind, strict=strict, dec_hook=hook)
+    except (OverflowError, RecursionError, UnicodeError) as error:  # numbers, depths and characters beyond its reach
+        raise MismatchError(f"a value that cannot be ({error})") from None
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         where = where.rstrip("`").lstrip(".")

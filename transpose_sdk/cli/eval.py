@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         **tables,
     }
     if args.page is not None:
-        read_image = evaluation.image_reader(args.images)
+        read_image = evaluation.image_reader(args.images, people)
         report["worst"] = worst.write_worst(paired, read_image, args.worst or WORST, args.page)
     for table in tables.values():
         sys.stderr.write(pairs.text_table(table) + "\n\n")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from transpose_sdk.crops import PIXEL_STD, boxes_to_centers_scales, check_boxes, crop_affines, warp_crops
 from transpose_sdk.detectors import Detector
 from transpose_sdk.errors import DataError, InputError
-from transpose_sdk.media.coco import is_labelled, read_annotations
-from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_annotated
+from transpose_sdk.media.coco import is_labelled, read_annotations, stated_sizes
+from transpose_sdk.media.image_file import IMAGE_SUFFIXES, AnnotatedImages, read_annotated
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +108,9 @@ def annotated_people(
         if sum(len(people[number]) for number in chosen) >= limit:
             break
         chosen.append(numbers[index])
+    read_image = AnnotatedImages(images, stated_sizes(content))
     groups = (
-        (number, read_annotated(images / described[number]["file_name"]), [one["bbox"] for one in people[number]])
+        (number, read_image(described[number]["file_name"]), [one["bbox"] for one in people[number]])
         for number in chosen
     )
     truth = {

@@ -5,17 +5,70 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.checks.small_file import read_small
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import DataError, MissingDependencyError
 from transpose_sdk.skeletons import Skeleton
 
+Numbers = tuple[float, ...]
 PERSON = 1  # COCO's category
 COCO_NUMBERS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What is read of an image; width and height in px, where they are stated."""
+
+    id: int
+    file_name: str
+    width: float = 0
+    height: float = 0
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """What is read of an annotation; its own counts (`num_keypoints`) are not."""
+
+    image_id: int
+    bbox: tuple[float, float, float, float]
+    id: int = 0
+    iscrowd: bool | int = False
+    area: float = 0
+    keypoints: Numbers = ()
+    teacher_keypoints: Numbers = ()
+    teacher_agreement: float = 1
+    head_size: float = 0
+
+
+@dataclass(frozen=True)
+class Category:
+    """What is read of a category; joints by name, or by number from 1 (`skeleton`) or 0."""
+
+    keypoints: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] | None = None
+    flip_pairs: tuple[tuple[str | int, str | int], ...] | None = None
+    sigmas: float | tuple[float, ...] | None = None
+    upper_body: tuple[str | int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """What is read of a file."""
+
+    images: tuple[_Image, ...]
+    annotations: tuple[_Annotation, ...]
+    categories: tuple[Category, ...] = ()
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
@@ -34,34 +87,79 @@ def read_json(path: Path) -> Any:
         DataError: It cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_small(path).decode("utf-8-sig"))
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}): give a COCO keypoint file") from None
-    except ValueError as error:
+        raise DataError(f"cannot read {path} ({error.strerror or error}): give a COCO keypoint file") from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}): give a COCO keypoint file") from None
 
 
 def checked_annotations(content: Any, path: Path) -> dict[str, Any]:
-    """The content of a COCO file, if it has images and annotations.
+    """The content of a COCO file, if everything that is read of it is what it should be.
 
     Raises:
-        DataError: It has another form.
+        DataError: Something is missing or of another kind, two images have one id, or joints are no pixels.
     """
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
         raise DataError(f"{path} has no images and annotations: give a COCO keypoint file")
-    for kind, names in (("images", ("id", "file_name")), ("annotations", ("image_id", "bbox"))):
-        for number, item in enumerate(content[kind]):
-            if missing := [name for name in names if name not in item]:
-                raise DataError(
-                    f"{path}: {kind}[{number}] has no {' and no '.join(missing)}: give a COCO keypoint file"
-                )
+    checked(content, _File, path)
+    images = [image["id"] for image in content["images"]]
+    if len(set(images)) < len(images):
+        twice = next(key for key, count in Counter(images).items() if count > 1)
+        raise DataError(f"{path}: two images have the id {twice}, so nobody knows whose annotations are whose")
+    _require_pixels(content, path)
     return content
+
+
+def checked(content: Any, kind: Any, path: Path) -> None:
+    """Raise DataError, with the field and its value's kind, where the content of a file is none of a type."""
+    try:
+        typed(content, kind)
+    except MismatchError as error:
+        where = re.match(r"(annotations|images)\[(\d+)\]", str(error))
+        item = content[where[1]][int(where[2])] if where else None
+        named = f" (id {item['id']!r})" if isinstance(item, dict) and "id" in item else ""
+        raise DataError(f"{path}: {error}{named}; correct it, or give a COCO keypoint file") from None
+
+
+def _require_pixels(content: dict[str, Any], path: Path) -> None:
+    """Raise DataError where all joints of a file lie within 0..1."""
+    people = [item["keypoints"] for item in content["annotations"] if any(item.get("keypoints", ())[2::3])]
+    if people and all(0 <= value <= 1 for joints in people for k in (0, 1) for value in joints[k::3]):
+        raise DataError(
+            f"{path}: all joints lie within 0..1, but COCO's are in pixels: multiply x by the image's width and y by "
+            "its height"
+        )
 
 
 def is_labelled(annotation: dict[str, Any]) -> bool:
     """Whether it is one person with an area and a labelled joint, which is what the paper evaluates."""
-    joints = annotation.get("keypoints", ())
-    return not annotation.get("iscrowd") and max(joints[2::3], default=0) > 0 and min(annotation["bbox"][2:]) > 0
+    return has_joints(annotation) and has_area(annotation)
+
+
+def has_joints(annotation: dict[str, Any]) -> bool:
+    """Whether it is one person with a labelled joint."""
+    return not annotation.get("iscrowd") and max(annotation.get("keypoints", ())[2::3], default=0) > 0
+
+
+def has_area(annotation: dict[str, Any]) -> bool:
+    """Whether its box is one."""
+    return bool(np.isfinite(annotation["bbox"]).all()) and min(annotation["bbox"][2:]) > 0
+
+
+def area_of(annotation: dict[str, Any]) -> float:
+    """Area of a person in px^2: as stated, or else the box's."""
+    stated = annotation.get("area", 0)
+    return float(stated) if 0 < stated < math.inf else float(annotation["bbox"][2] * annotation["bbox"][3])
+
+
+def stated_sizes(content: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """(height, width) in px of the images by file name, as the file states them."""
+    return {
+        image["file_name"]: (int(image["height"]), int(image["width"]))
+        for image in content["images"]
+        if 0 < image.get("height", 0) < math.inf and 0 < image.get("width", 0) < math.inf
+    }
 
 
 def coco_numbers(ground_truth: dict[str, Any], results: list[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
@@ -164,15 +262,15 @@ def _evaluated(ground_truth: dict[str, Any], results: list[dict[str, Any]], skel
 
 
 def _complete(ground_truth: dict[str, Any], keypoints: int) -> dict[str, Any]:
-    """A copy with one category and all that pycocotools asks for, which other files leave out; it writes into it."""
+    """A copy with one category, ids and counts of our own, and all that pycocotools asks for; it writes into it."""
     annotations = [
         {
-            "id": number,
             "iscrowd": 0,
-            "area": item["bbox"][2] * item["bbox"][3],
             "keypoints": [0] * (3 * keypoints),
-            "num_keypoints": sum(visibility > 0 for visibility in item.get("keypoints", ())[2::3]),
             **item,
+            "id": number,
+            "area": area_of(item),
+            "num_keypoints": sum(visibility > 0 for visibility in item.get("keypoints", ())[2::3]),
             "category_id": PERSON,
         }
         for number, item in enumerate(ground_truth["annotations"], 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import numpy as np
 from transpose_sdk.arrays import Image
 from transpose_sdk.errors import DataError, SourceError
 from transpose_sdk.media.quiet import quiet_opencv
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -44,15 +48,55 @@ def read_image(path: Path, *, upright: bool = True) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def read_annotated(path: Path) -> Image:
-    """Read an image of a data set as (H, W, 3) uint8 BGR, as stored.
+def read_annotated(path: Path, size: tuple[int, int] | None = None) -> Image:
+    """Read an image of a data set as (H, W, 3) uint8 BGR, as those saw it who annotated it.
 
-    Annotations are in px of the stored image, so a camera's note on how to turn it is ignored, as published.
+    That is upright, as tools for annotating and players show it. Where the annotations state a size that only the
+    picture as it is stored has, it was annotated without a look at the camera's note on how to turn it, as COCO's was.
+
+    Args:
+        path: The file.
+        size: (height, width) in px as the annotations state it.
 
     Raises:
         DataError: The file cannot be read or decoded.
     """
     try:
-        return read_image(path, upright=False)
+        image = read_image(path)
+        if size is not None and image.shape[:2] == size[::-1] != size:
+            stored = read_image(path, upright=False)
+            return stored if stored.shape[:2] == size else image
     except SourceError as error:
         raise DataError(f"cannot read the image {path}: check the images' folder ({error})") from None
+    return image
+
+
+class AnnotatedImages:
+    """Reads the images of a data set by file name; the first one of another size than is stated is told in the log.
+
+    Args:
+        folder: Where they lie.
+        sizes: (height, width) in px by file name, as the annotations state them.
+    """
+
+    def __init__(self, folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
+        self._folder = folder
+        self._sizes = sizes
+        self._told = False
+
+    def __call__(self, name: str) -> Image:
+        """Read one; errors as of `read_annotated`."""
+        size = self._sizes.get(name)
+        image = read_annotated(self._folder / name, size)
+        if size is not None and image.shape[:2] != size and not self._told:
+            self._told = True
+            logger.warning("%s", size_warning(name, size, (image.shape[0], image.shape[1])))
+        return image
+
+
+def size_warning(name: str, stated: tuple[int, int], found: tuple[int, int]) -> str:
+    """What is said of an image that has another (height, width) than its annotations state."""
+    return (
+        f"{name} has {found[1]}x{found[0]} px, but its annotations were made on {stated[1]}x{stated[0]}: joints lie "
+        "elsewhere if it was scaled or turned since (said of the first such image)"
+    )
