@@ -96,7 +96,7 @@ def main() -> None:
             return iter(batch_loader(EpochBatches(persons, images, skeleton, changed, epoch), device, options.workers))
 
         with tempfile.TemporaryDirectory() as folder:
-            run = start_run(changed, Path(folder), None, device, len(skeleton))
+            run = start_run(changed, Path(folder), None, device, skeleton)
             set_mode(run)
             rates = measure(run, loader, options.steps, options.rounds)
         real, synthetic = np.median(rates, axis=0)

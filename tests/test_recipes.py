@@ -19,6 +19,7 @@ pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip ins
 from transpose_sdk.errors import CheckpointError, DataError  # noqa: E402
 from transpose_sdk.models import TransPose, create_model, load_checkpoint, save_checkpoint  # noqa: E402
 from transpose_sdk.models.encoder import sine_table  # noqa: E402
+from transpose_sdk.skeletons import MPII16  # noqa: E402
 from transpose_sdk.trainers.data.skeleton_file import load_skeleton  # noqa: E402
 from transpose_sdk.trainers.loop import train  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
@@ -252,7 +253,7 @@ def transfer_recipe(**changed: Any) -> Recipe:
 
 
 def test_transfer_replaces_the_final_layer_and_nothing_else(trained_on_coco: Path, tmp_path: Path) -> None:
-    run = start_run(transfer_recipe(), tmp_path, trained_on_coco, CPU, keypoints=16)
+    run = start_run(transfer_recipe(), tmp_path, trained_on_coco, CPU, skeleton=MPII16)
     donor = create_model("tp_r_a4", input_size=(64, 48))
     given = load_checkpoint(trained_on_coco, donor).state_dict()
     state = run.model.state_dict()
@@ -271,7 +272,7 @@ def test_transfer_replaces_the_final_layer_and_nothing_else(trained_on_coco: Pat
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_transfer_has_two_learning_rates(trained_on_coco: Path, tmp_path: Path, optimizer: str) -> None:
     recipe = transfer_recipe(optimizer=optimizer, weight_decay=0.01, frozen=["conv1."])
-    run = start_run(recipe, tmp_path, trained_on_coco, CPU, keypoints=16)
+    run = start_run(recipe, tmp_path, trained_on_coco, CPU, skeleton=MPII16)
     groups = run.optimizer.param_groups
     rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
@@ -300,10 +301,10 @@ def test_both_learning_rates_fall_and_are_resumed(data: Path, trained_on_coco: P
 
 def test_transfer_needs_a_trained_network(trained_on_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"new_final .*give its checkpoint by --init"):
-        start_run(transfer_recipe(), tmp_path, None, CPU, keypoints=16)
+        start_run(transfer_recipe(), tmp_path, None, CPU, skeleton=MPII16)
     stem = tmp_path / "stem.pth"
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, stem)
     with pytest.raises(CheckpointError, match=r"stem\.pth"):
-        start_run(transfer_recipe(), tmp_path, stem, CPU, keypoints=16)
+        start_run(transfer_recipe(), tmp_path, stem, CPU, skeleton=MPII16)
     with pytest.raises(CheckpointError, match="final_layer"):  # other joints without new_final
-        start_run(transfer_recipe(new_final=False), tmp_path, trained_on_coco, CPU, keypoints=16)
+        start_run(transfer_recipe(new_final=False), tmp_path, trained_on_coco, CPU, skeleton=MPII16)

@@ -1,4 +1,4 @@
-"""TP-L: its stem against PP-TinyPose's own graph, the reader of the weights, the folded shuffles, the frozen stem."""
+"""TP-L and TP-S: stems against PP-TinyPose's graph, the reader of the weights, folded shuffles, the frozen stem."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from transpose_sdk.models.fold_shuffles import FoldedUnit, fold_shuffles  # noqa
 from transpose_sdk.models.lite_hrnet import ShuffleUnit, shuffle  # noqa: E402
 from transpose_sdk.models.preprocessing import Preprocessing  # noqa: E402
 from transpose_sdk.models.transpose import TransPoseL  # noqa: E402
+from transpose_sdk.skeletons import COCO17  # noqa: E402
 from transpose_sdk.trainers.frozen_stem import FrozenStem, frozen_stem  # noqa: E402
 from transpose_sdk.trainers.initialisation import freeze, initialise, parameter_groups  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
@@ -34,10 +35,10 @@ EARLY = tuple(f"lite_hrnet.{name}." for name in ("entry", "stages.0", "stages.1"
 needs_tinypose = pytest.mark.skipif(not TINYPOSE.is_file(), reason="needs ../shared/weights/teacher")
 
 
-def tiny(size: tuple[int, int] = (64, 48)) -> TransPoseL:
-    """A small TP-L whose features neither vanish nor explode."""
+def tiny(size: tuple[int, int] = (64, 48), name: str = "tp_l") -> TransPoseL:
+    """A small network whose features neither vanish nor explode."""
     torch.manual_seed(0)
-    model = create_model("tp_l", input_size=size, **TINY).eval()
+    model = create_model(name, input_size=size, **TINY).eval()
     assert isinstance(model, TransPoseL)
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -59,12 +60,13 @@ def test_stem_gives_the_heatmaps_of_the_graph_that_it_was_read_from() -> None:
 
 
 @needs_tinypose
-def test_a_run_starts_from_the_graph() -> None:
-    model = create_model("tp_l", **TINY)
+@pytest.mark.parametrize("name", ["tp_l", "tp_s"])
+def test_a_run_starts_from_the_graph(name: str) -> None:
+    model = create_model(name, **TINY)
     initialise(model, TINYPOSE)
     read = read_lite_hrnet(TINYPOSE)[0].state_dict()
-    for name, value in model.lite_hrnet.state_dict().items():
-        torch.testing.assert_close(value, read[name])
+    for key, value in model.lite_hrnet.state_dict().items():
+        torch.testing.assert_close(value, read[key])
 
 
 def test_another_graph_is_refused_with_the_place_where_it_differs(tmp_path: Path) -> None:
@@ -78,14 +80,32 @@ def test_another_graph_is_refused_with_the_place_where_it_differs(tmp_path: Path
         read_lite_hrnet(tmp_path / "nothing.xml")
 
 
+def test_tp_s_is_the_beginning_of_tp_l() -> None:
+    long, short = tiny(), tiny(name="tp_s")
+    given = long.lite_hrnet.state_dict()
+    short.lite_hrnet.load_state_dict({name: given[name] for name in short.lite_hrnet.state_dict()})
+    images = torch.randn(2, 3, 64, 48)
+    ended = []
+    long.lite_hrnet.stages[1][1].register_forward_hook(lambda module, inputs, outputs: ended.extend(outputs))
+    with torch.inference_mode():
+        long(images)
+        features = short.lite_hrnet(images)
+    assert len(ended) == 3
+    for part, expected in zip(features, ended, strict=True):
+        torch.testing.assert_close(part, expected)
+
+
 def test_shuffle_alternates() -> None:
     first, second = torch.arange(3.0).view(1, 3, 1, 1), 10 + torch.arange(3.0).view(1, 3, 1, 1)
     assert shuffle(first, second).flatten().tolist() == [0, 10, 1, 11, 2, 12]
 
 
-@pytest.mark.parametrize("size", [(64, 48), (96, 64)])  # 3 columns at 1/16 make 2 at 1/32
-def test_folded_network_gives_the_same_without_shuffles(size: tuple[int, int]) -> None:
-    model = tiny(size)
+# 3 columns at 1/16 make 2 at 1/32.
+@pytest.mark.parametrize(
+    ("name", "units", "size"), [("tp_l", 48, (64, 48)), ("tp_l", 48, (96, 64)), ("tp_s", 20, (64, 48))]
+)
+def test_folded_network_gives_the_same_without_shuffles(name: str, units: int, size: tuple[int, int]) -> None:
+    model = tiny(size, name)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     folded = fold_shuffles(model)
     images = torch.randn(2, 3, *size)
@@ -94,11 +114,11 @@ def test_folded_network_gives_the_same_without_shuffles(size: tuple[int, int]) -
             folded.forward_with_attention(images).given, model.forward_with_attention(images).given, strict=True
         ):
             torch.testing.assert_close(given, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-    units = [module for module in folded.modules() if isinstance(module, FoldedUnit)]
-    assert len(units) == 48 and not any(isinstance(module, ShuffleUnit) for module in folded.modules())
-    assert max(len(unit.slices) for unit in units) <= 5
-    for name, value in model.state_dict().items():  # the network that was given is left as it was
-        torch.testing.assert_close(value, before[name])
+    found = [module for module in folded.modules() if isinstance(module, FoldedUnit)]
+    assert len(found) == units and not any(isinstance(module, ShuffleUnit) for module in folded.modules())
+    assert max(len(unit.slices) for unit in found) <= 5
+    for key, value in model.state_dict().items():  # the network that was given is left as it was
+        torch.testing.assert_close(value, before[key])
 
 
 def test_exported_graph_shuffles_nothing(tmp_path: Path) -> None:
@@ -162,7 +182,7 @@ def test_frozen_stem_teaches_what_its_own_network_sees() -> None:
     assert stem is not None and stem.teaches
     crops = torch.randint(0, 256, (2, 256, 192, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     model(Preprocessing()(crops))
-    apart = Teacher(str(TINYPOSE), torch.device("cpu"), 17).heatmaps(crops)
+    apart = Teacher(str(TINYPOSE), torch.device("cpu"), COCO17).heatmaps(crops)
     torch.testing.assert_close(stem.heatmaps(), apart, rtol=0, atol=1e-4)
     other = create_model("tp_l", **TINY)  # its stem is another network's
     freeze(other, recipe)

@@ -131,9 +131,8 @@ def train(
         benchmark = validation_set(recipe, data, skeleton)
         with processes.in_turn():
             persons, images = load_training_set(recipe, data, skeleton, cache)
-        keypoints = len(skeleton)
         run = start_run(
-            recipe, folder, init, place, keypoints, processes=processes, changed=changed, tensorboard=tensorboard
+            recipe, folder, init, place, skeleton, processes=processes, changed=changed, tensorboard=tensorboard
         )
         logger.info("%d persons, %d epochs", len(persons), recipe.epochs)
         while run.epoch < recipe.epochs:

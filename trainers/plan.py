@@ -60,7 +60,7 @@ def plan(
     folder = data if recipe.datasets else data / recipe.train_images
     missing = [name for name in persons.file_names if not (folder / name).is_file()]
     with tempfile.TemporaryDirectory() as temporary:
-        run = start_run(recipe, Path(temporary), init, torch.device(device), len(skeleton))
+        run = start_run(recipe, Path(temporary), init, torch.device(device), skeleton)
         batches = EpochBatches(persons, images, skeleton, recipe, 0)
         steps = len(batches)
         yield from _data_lines(recipe, persons, images, missing, benchmark)
@@ -131,8 +131,8 @@ def _network_lines(run: Run) -> list[str]:
     ]
     if recipe.teacher:
         lines.append(
-            f"teacher: {recipe.teacher}, {recipe.teacher_heatmaps:g} of the loss is the distance to its heatmaps, its "
-            f"joints weigh {recipe.teacher_joints:g}"
+            f"teacher: {recipe.teacher}, {recipe.teacher_heatmaps:g} of the loss is the distance to its heatmaps"
+            f"{' with flip test' if recipe.teacher_flip else ''}, its joints weigh {recipe.teacher_joints:g}"
         )
     return lines
 

@@ -41,6 +41,7 @@ class Recipe:
         teacher: A checkpoint, a bundle's name or folder, or an OpenVINO graph (.xml), whose network teaches during
             training; see `trainers.teacher`.
         teacher_heatmaps: Share of the loss that is the distance to the teacher's heatmaps; the labels have the rest.
+        teacher_flip: Whether the teacher looks at the mirrored crop too and its answers are averaged.
         teacher_joints: As `teacher_weight`, for what the teacher's network finds in the very crop.
         samples_per_epoch: Persons an epoch when drawn with `source_weights`.
         epochs: Length of the run and of its cosine schedule.
@@ -89,6 +90,7 @@ class Recipe:
     teacher: str = ""
     teacher_heatmaps: float = 0.0
     teacher_joints: float = 0.0
+    teacher_flip: bool = False
     samples_per_epoch: int = 0
     epochs: int = 230
     batch_size: int = 24
@@ -137,6 +139,8 @@ class Recipe:
                 f"teacher {self.teacher!r} with teacher_heatmaps {self.teacher_heatmaps} and teacher_joints "
                 f"{self.teacher_joints}: name a teacher and say with a number how much it counts, or neither"
             )
+        if self.teacher_flip and not self.teacher:
+            raise DataError("teacher_flip is on and there is no teacher: name one, or leave it out")
         if slow := [prefix for prefix, factor in self.slower.items() if not factor > 0]:
             raise DataError(f"slower gives {slow[0]} the factor {self.slower[slow[0]]}: give one above 0, or freeze it")
         if self.source_weights and self.samples_per_epoch <= 0:

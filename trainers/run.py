@@ -15,6 +15,7 @@ from torch import nn
 from transpose_sdk.errors import CheckpointError, DataError, first_line
 from transpose_sdk.models import TransPose, create_model
 from transpose_sdk.models.preprocessing import Preprocessing
+from transpose_sdk.skeletons import COCO17, Skeleton
 from transpose_sdk.whole_file import whole_file
 
 from .frozen_stem import FrozenStem, frozen_stem
@@ -127,7 +128,7 @@ def start_run(
     folder: Path,
     init: Path | None,
     device: torch.device,
-    keypoints: int = 17,
+    skeleton: Skeleton = COCO17,
     *,
     processes: Processes = ALONE,
     changed: bool = False,
@@ -140,7 +141,7 @@ def start_run(
         folder: Where it writes.
         init: Checkpoint of the same network, or weights of its stem; None for fresh weights.
         device: Where to train.
-        keypoints: Heatmaps of the network.
+        skeleton: What the network's heatmaps are.
         processes: Who takes part.
         changed: Whether a run that is resumed may go on with another recipe than it began with.
         tensorboard: Whether to write logs for TensorBoard too.
@@ -156,7 +157,7 @@ def start_run(
         if (folder / "last.pt").exists():
             defaults = Recipe(recipe.model).to_dict()
             check_settings(folder / "recipe.json", recipe.to_dict(), changed, free=("about",), defaults=defaults)
-    model = _network(recipe, init, keypoints)
+    model = _network(recipe, init, len(skeleton))
     if init is None and recipe.new_final and processes.first and not (folder / "last.pt").exists():
         raise DataError("new_final keeps all but the final layer of a trained network: give its checkpoint by --init")
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -178,7 +179,7 @@ def start_run(
         scaler=torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16"),
         preprocessing=Preprocessing().to(device),
         processes=processes,
-        teacher=Teacher(recipe.teacher, device, model.keypoints, recipe.precision) if apart else None,
+        teacher=Teacher(recipe.teacher, device, skeleton, recipe.precision, recipe.teacher_flip) if apart else None,
         stem=stem,
         log=Log(folder if processes.first else None, tensorboard),
     )
