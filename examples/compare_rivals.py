@@ -134,9 +134,10 @@ def main() -> None:
                 answers = answers_to_boxes(rival.pose, benchmark, read_image)
                 precisions[title] = precision_cells(benchmark, answers, rival.input_size)
         for name in args.bundle:
-            estimator = PoseEstimator(name, "CPU", precision, "frame", flip_test=args.flip, requests=1)
+            estimator = PoseEstimator(name, "CPU", precision, "frame", flip_test=args.flip or None, requests=1)
             size = estimator.bundle.input_size
-            title, crops = f"{Path(name).stem} {precision}", rng.integers(0, 256, (1, *size, 3), np.uint8)
+            title, views = f"{Path(name).stem} {precision}", 1 + estimator.flip_test
+            crops = rng.integers(0, 256, (views, *size, 3), np.uint8)
             calls[title] = partial(estimator.backend.infer, crops)
             if not args.only_time:
                 answers = evaluate_estimator(estimator, benchmark, args.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from transpose_sdk import COCO17, PoseEstimator, Poses
+from transpose_sdk.bundles.bundle import DEFAULT_MODEL, open_bundle
+from transpose_sdk.bundles.writer import amend_bundle
 from transpose_sdk.errors import BackendError, BundleError, DetectorError, InputError
 
 IMAGE = np.full((240, 320, 3), 127, np.uint8)
@@ -174,3 +177,16 @@ def test_flip_test_changes_the_answer_a_little(walker: np.ndarray) -> None:
     with PoseEstimator(device="CPU") as once, PoseEstimator(device="CPU", flip_test=True) as twice:
         difference = np.abs(once(walker, boxes=box).scores - twice(walker, boxes=box).scores)
     assert 0 < difference.max() < 0.5
+
+
+def test_a_bundle_says_whether_it_looks_twice(tmp_path: Path, walker: np.ndarray) -> None:
+    shutil.copytree(open_bundle(DEFAULT_MODEL, "pose").folder, tmp_path / "twice.tpose")
+    amend_bundle(open_bundle(tmp_path / "twice.tpose", "pose"), flip_test=True)
+    box = np.float32([[600, 200, 250, 600]])
+    scores = []
+    for model, asked in ((tmp_path / "twice.tpose", None), (DEFAULT_MODEL, True), (tmp_path / "twice.tpose", False)):
+        with PoseEstimator(model, "CPU", detector="frame", flip_test=asked) as estimator:
+            assert estimator.flip_test is estimator.describe()["flip_test"] is (asked is not False)
+            scores.append(estimator(walker, boxes=box).scores)
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert np.abs(scores[0] - scores[2]).max() > 0

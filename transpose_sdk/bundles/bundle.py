@@ -130,6 +130,7 @@ class Bundle:
         attention: What the graphs give of the last attention layer.
         probe: The self-check; see `transpose_sdk.bundles.probe`.
         occlusion: How the occlusion hint follows from the signals of this network.
+        flip_test: Whether the mirrored crop is inferred too and averaged, unless the caller says otherwise.
         score_threshold: Lowest score of a person that a detector finds.
         accuracy: What was measured.
         published: What the checkpoint's authors say.
@@ -148,6 +149,7 @@ class Bundle:
     attention: AttentionOutputs | None = None
     probe: Attachment | None = None
     occlusion: OcclusionRule | None = None
+    flip_test: bool = False
     score_threshold: Share | None = None
     accuracy: Accuracy | None = None
     published: Published | None = None

@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, TENSORRT, ... (default: AUTO)")
     parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored crop, as published")
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="average with the mirrored crop, as published (default: as the bundle does)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers here; - or nothing is stdout")
     parser.add_argument("--worst", type=int, metavar="N", help=f"how many cases --page shows (default: {WORST})")
     parser.add_argument("--page", type=Path, metavar="OUT.png|DIR", help="draw the worst cases, on a page or one each")
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         "model": model,
         "annotations": annotations.name,
         "boxes": args.boxes,
-        "flip_test": args.flip,
+        "flip_test": estimator.flip_test,
         "persons": len(paired),
         **{name: round(value, 4) for name, value in numbers.items()},
         **tables,
