@@ -12,7 +12,7 @@ from transpose_sdk.crops import heatmap_to_image
 from transpose_sdk.decoding import decode_dark, warm_up
 from transpose_sdk.errors import InputError
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
 from benchmark_decoding import measure, plain_decode_dark, sample_heatmaps
 
 

@@ -17,7 +17,7 @@ from transpose_sdk.skeletons import COCO17
 from transpose_sdk.stream.detection import BoxFinder, DetectionOptions
 from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
 from track_identity import PEOPLE, Boxes, People, iou_tracks, score, stream_tracks, tracker_tracks
 
 

@@ -38,7 +38,7 @@ CELLS = np.array([[9, 2], [9, 7], [9, 12], [2, 2], [2, 7], [2, 12], [5, 0]], flo
 
 def fit_occlusion_hint() -> Any:
     """The script in examples."""
-    path = Path(__file__).resolve().parents[1] / "examples" / "fit_occlusion_hint.py"
+    path = Path(__file__).resolve().parents[1] / "examples" / "benchmarks" / "fit_occlusion_hint.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

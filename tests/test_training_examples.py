@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install t
 pytest.importorskip("pycocotools", reason="evaluation needs pycocotools: pip install transpose-sdk[train]")
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install transpose-sdk[explain]")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
 import average_weights  # noqa: E402
 import position_embeddings  # noqa: E402
 import training_curve  # noqa: E402

@@ -37,8 +37,8 @@ class SmoothingOptions:
             networks exchange the legs of who walks by, and the filter would draw both to the middle. If they stay
             exchanged for longer they are believed, at once and not through the middle. 0 believes them always.
 
-    The defaults were picked with examples/stream_steadiness.py: 3.9 times less jitter at 43 ms of lag on a walk at 30
-    frames a second, 5.0 times less at 38 ms on two people at 60 (docs/streaming.md).
+    The defaults were picked with examples/benchmarks/stream_steadiness.py: 3.9 times less jitter at 43 ms of lag on a
+    walk at 30 frames a second, 5.0 times less at 38 ms on two people at 60 (docs/measurements/streaming.md).
     """
 
     min_cutoff: float = 1.5

@@ -1,6 +1,6 @@
 """Our networks beside PP-TinyPose on the same images and boxes, each in its own geometry: AP and time per person.
 
-    python examples/compare_rivals.py --coco ANN.json --images DIR --tinypose tinypose_256x192_fp16.xml
+    python examples/benchmarks/compare_rivals.py --coco ANN.json --images DIR --tinypose tinypose_256x192_fp16.xml
         [--bundle NAME ...] [--precision fp32 fp16 int8] [--flip]
 
 PP-TinyPose (PaddleDetection, Apache-2.0) is an OpenVINO graph beside you: it isn't part of this package. It speaks

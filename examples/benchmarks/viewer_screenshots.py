@@ -1,6 +1,7 @@
 """Take screenshots of the running viewer on a clip, with or without a screen.
 
-    python examples/viewer_screenshots.py clip.mp4 --out docs [--joint left_wrist] [--frame 120] [--all]
+    python examples/benchmarks/viewer_screenshots.py clip.mp4 --out docs/pictures [--joint left_wrist] [--frame 120] \
+        [--all]
 
 Writes viewer.jpg (light) and viewer_dark.jpg, both of the same frame with the joint's attention; with --all the start
 page, the settings, the shortcuts, an error and smaller and larger windows too. Nothing that is remembered changes.

@@ -1,6 +1,7 @@
 """Time pose estimation with and without the attention overlay of one joint, in turn within one run.
 
-    python examples/benchmark_overlay.py clip.mp4 [--bundle NAME] [--precisions fp16 int8] [--frames 100] [--rounds 7]
+    python examples/benchmarks/benchmark_overlay.py clip.mp4 [--bundle NAME] [--precisions fp16 int8] [--frames 100] \
+        [--rounds 7]
 
 Twice: as `transpose run` does it, streams that decode, track and draw while the next frames are inferred, each side in
 turn for some rounds; and one frame after another on one thread, frame by frame in turn, where the drawing has to wait

@@ -1,6 +1,7 @@
 """Time one crop in eager PyTorch, OpenVINO (FP32, FP16, INT8) and ONNX Runtime, side by side, and write a table.
 
-    python examples/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles NAME ...] [--rounds 40] [--out F.md]
+    python examples/benchmarks/benchmark_conversion.py [--models tp_r_a4 tp_m] [--bundles NAME ...] [--rounds 40] \
+        [--out F.md]
 
 Speed does not depend on the weights, so networks are timed with fresh weights, quantized as a whole; bundles are timed
 as they ship, with the layers in higher precision that the accuracy gate gave back. Every round times each runtime once,
@@ -173,7 +174,7 @@ def preamble(threads: int, rounds: int) -> str:
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return f"""# Speed of the converted networks on a CPU
 
-Written by `python examples/benchmark_conversion.py`; run it again on your machine.
+Written by `python examples/benchmarks/benchmark_conversion.py`; run it again on your machine.
 
 {processor}, {platform.system()}, threads: {threads}; load of the machine at the start: {load}.
 PyTorch {torch.__version__}, OpenVINO {ov.__version__.split("-", maxsplit=1)[0]}, \

@@ -1,6 +1,7 @@
 """Time the CUDA backend against PyTorch's own ways on an NVIDIA GPU, side by side, and write a table.
 
-    python examples/benchmark_cuda.py [--models tp_r_a4 tp_h_a4] [--batches 1 8 64] [--rounds 30] [--out docs/cuda.md]
+    python examples/benchmarks/benchmark_cuda.py [--models tp_r_a4 tp_h_a4] [--batches 1 8 64] [--rounds 30] \
+        [--out docs/measurements/cuda.md]
 
 Speed does not depend on the weights, so networks with fresh weights are timed. Every call takes uint8 crops in host
 memory and ends with heatmaps in host memory, copies included. Every round times each way once, in turn; a time is the
@@ -152,7 +153,10 @@ def main() -> None:
     device = find_torch_device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     peak = options.peak * 1e12 if options.peak else reached_peak(device)
-    text = "# Speed on NVIDIA GPUs\n\nWritten by `python examples/benchmark_cuda.py`; run it again on your machine.\n\n"
+    text = (
+        "# Speed on NVIDIA GPUs\n\nWritten by `python examples/benchmarks/benchmark_cuda.py`; "
+        "run it again on your machine.\n\n"
+    )
     text += f"{name}, PyTorch {torch.__version__}; peak taken as {peak / 1e12:.3g} TFLOPS.\n"
     for one in options.models:
         model = create_model(one).eval().to(device)

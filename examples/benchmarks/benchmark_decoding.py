@@ -1,6 +1,6 @@
 """Time the compiled DARK decoder against a plain NumPy + OpenCV version of the published algorithm, side by side.
 
-    python examples/benchmark_decoding.py [--people 6] [--repetitions 100]
+    python examples/benchmarks/benchmark_decoding.py [--people 6] [--repetitions 100]
 
 Both decode the same heatmaps in alternating repetitions, so that whatever else the machine does hits both.
 """

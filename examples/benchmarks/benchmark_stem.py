@@ -1,6 +1,6 @@
 """TP-L's stem against PP-TinyPose's own graph, from which it was read, with its shuffles and without, in one run.
 
-    python examples/benchmark_stem.py --tinypose tinypose_256x192_fp16.xml [--precision f32] [--rounds 100]
+    python examples/benchmarks/benchmark_stem.py --tinypose tinypose_256x192_fp16.xml [--precision f32] [--rounds 100]
 
 All as OpenVINO graphs of one image; times are taken in turns. PP-TinyPose's graph holds one 1x1 convolution more, its
 heatmaps. Prints a Markdown table: median and lowest milliseconds, and the ratio of the medians to PP-TinyPose's.

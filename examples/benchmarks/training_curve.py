@@ -1,6 +1,6 @@
 """Draw what training runs reached against the training samples that they had seen.
 
-    python examples/training_curve.py RUN... --out curve.png [--number AP]
+    python examples/benchmarks/training_curve.py RUN... --out curve.png [--number AP]
 
 A RUN is a folder that `transpose train` writes, or its log.jsonl. Runs that went on from each other's weights are
 joined by a plus: first_stage+second_stage continues the samples. Several runs share the axes, each with its name.

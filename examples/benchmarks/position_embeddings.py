@@ -1,6 +1,7 @@
 """Figure 5 of the paper with TP-M: train with each position embedding at one input size, evaluate at four.
 
-    python examples/position_embeddings.py --data DATA --init CHECKPOINT --out RUNS [--samples 19200] [--cache DIR]
+    python examples/benchmarks/position_embeddings.py --data DATA --init CHECKPOINT --out RUNS [--samples 19200] \
+        [--cache DIR]
 
 All three networks start from the same weights and see the same crops in the same order. Stem and head come from
 CHECKPOINT, a trained TP-M; the encoder is fresh, because a trained one has learned to read the embedding that it was

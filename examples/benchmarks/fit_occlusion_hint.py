@@ -1,6 +1,6 @@
 """Fit a bundle's occlusion hint (`transpose_sdk.signals`) on training data and measure it on data it has not seen.
 
-    python examples/fit_occlusion_hint.py --bundle NAME --train data/train.json --train-images data/train \
+    python examples/benchmarks/fit_occlusion_hint.py --bundle NAME --train data/train.json --train-images data/train \
         --val data/val.json --val-images data/val --write
 
 A joint counts as hidden where a human marked it with visibility 1, as seen with 2; joints without a label don't count.

@@ -1,6 +1,6 @@
 """How much of the pose network's own speed is left at the end of the stream, and what a plain loop makes of it.
 
-    python examples/benchmark_stream.py clip.mp4 [more.mp4 ...] [--plain]
+    python examples/benchmarks/benchmark_stream.py clip.mp4 [more.mp4 ...] [--plain]
 
 Each round goes through the same clip in every way, so that whatever else the machine does hits all of them:
 

@@ -1,6 +1,6 @@
 """How well ids last: the stream, the tracker alone, and plain IoU matching, against people annotated by hand.
 
-    python examples/track_identity.py vtest.avi [--people tests/vtest_people.json] [--detector FILE ...]
+    python examples/benchmarks/track_identity.py vtest.avi [--people tests/vtest_people.json] [--detector FILE ...]
 
 Needs motmetrics (pip install motmetrics) and the clip of OpenCV's samples (Debian: opencv-doc). Three rows a detector:
 
@@ -32,7 +32,7 @@ from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import DetectionOptions
 from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
 
-PEOPLE = Path(__file__).resolve().parents[1] / "tests" / "vtest_people.json"
+PEOPLE = Path(__file__).resolve().parents[2] / "tests" / "vtest_people.json"
 MATCHES = 0.5  # IoU from which a box is an annotated person's
 COLUMNS = {"num_switches": "switches", "num_fragmentations": "fragments", "mota": "MOTA", "idf1": "IDF1"}
 

@@ -1,6 +1,6 @@
 """How much jitter the smoothing takes away, and what lag it costs.
 
-    python examples/stream_steadiness.py clip.mp4 [more.mp4 ...]
+    python examples/benchmarks/stream_steadiness.py clip.mp4 [more.mp4 ...]
 
 Each clip runs once through the stream without smoothing; the filter then runs over what came out with many parameters.
 Jitter is the rms acceleration of all confident joints in person heights / s^2, true motion included. Lag is the delay

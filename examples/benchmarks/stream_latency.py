@@ -1,6 +1,6 @@
 """How old a frame is when it is handed out, from a camera of 30 frames a second, and whether memory stays flat.
 
-    python examples/stream_latency.py clip.mp4 [--seconds 20] [--people 1 3 10] [--soak 600]
+    python examples/benchmarks/stream_latency.py clip.mp4 [--seconds 20] [--people 1 3 10] [--soak 600]
 
 The camera is made of a clip's frames, played round and round, handed out on the clock whether taken or not. It shows
 so many people at once: the boxes found on the clip's frames, repeated. A detector of those boxes stands in for the

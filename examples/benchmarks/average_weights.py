@@ -1,6 +1,7 @@
 """Average networks that one training led to: the mean of their weights is often better than each of them.
 
-    python examples/average_weights.py first.safetensors second.safetensors --weights 1 3 --out mean.safetensors
+    python examples/benchmarks/average_weights.py first.safetensors second.safetensors --weights 1 3 \
+        --out mean.safetensors
 
 Wortsman et al.: Model soups, ICML 2022. It needs networks of one descent, such as the best epochs of two stages of
 which the second started from the first; others have nothing in common, and their mean is none. Input sizes may differ:

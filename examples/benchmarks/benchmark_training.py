@@ -1,6 +1,6 @@
 """Does the network wait for its data? Steps a second on a recipe's own data beside steps on one batch that lies ready.
 
-    python examples/benchmark_training.py RECIPE --data DIR [--device cuda] [--workers 8] [--out FILE.md]
+    python examples/benchmarks/benchmark_training.py RECIPE --data DIR [--device cuda] [--workers 8] [--out FILE.md]
 
 Both ways run the whole step: forward, backward, update. They take turns in rounds of a few steps, so that whatever else
 the machine does hits both; a ratio is the median of the rounds' own. Every input is measured with crops that the

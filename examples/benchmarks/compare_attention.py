@@ -1,6 +1,7 @@
 """Compare the attention of a bundle's graph with that of another, joint by joint, on real people.
 
-    python examples/compare_attention.py --bundle NAME --precision int8 --reference fp32 --coco val.json --images val
+    python examples/benchmarks/compare_attention.py --bundle NAME --precision int8 --reference fp32 --coco val.json \
+        --images val
 
 Of every joint the dependency area at the reference's location is taken from both graphs, so that a joint that another
 precision puts elsewhere does not count as other attention. The report on stdout is the mean correlation a joint.
