@@ -1,4 +1,4 @@
-"""TP-L and TP-S: stems against PP-TinyPose's graph, the reader of the weights, folded shuffles, the frozen stem."""
+"""TP-L: its stem against PP-TinyPose's own graph, the reader of the weights, the folded shuffles, the frozen stem."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ EARLY = tuple(f"lite_hrnet.{name}." for name in ("entry", "stages.0", "stages.1"
 needs_tinypose = pytest.mark.skipif(not TINYPOSE.is_file(), reason="needs ../shared/weights/teacher")
 
 
-def tiny(size: tuple[int, int] = (64, 48), name: str = "tp_l") -> TransPoseL:
-    """A small network whose features neither vanish nor explode."""
+def tiny(size: tuple[int, int] = (64, 48)) -> TransPoseL:
+    """A small TP-L whose features neither vanish nor explode."""
     torch.manual_seed(0)
-    model = create_model(name, input_size=size, **TINY).eval()
+    model = create_model("tp_l", input_size=size, **TINY).eval()
     assert isinstance(model, TransPoseL)
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -60,13 +60,12 @@ def test_stem_gives_the_heatmaps_of_the_graph_that_it_was_read_from() -> None:
 
 
 @needs_tinypose
-@pytest.mark.parametrize("name", ["tp_l", "tp_s"])
-def test_a_run_starts_from_the_graph(name: str) -> None:
-    model = create_model(name, **TINY)
+def test_a_run_starts_from_the_graph() -> None:
+    model = create_model("tp_l", **TINY)
     initialise(model, TINYPOSE)
     read = read_lite_hrnet(TINYPOSE)[0].state_dict()
-    for key, value in model.lite_hrnet.state_dict().items():
-        torch.testing.assert_close(value, read[key])
+    for name, value in model.lite_hrnet.state_dict().items():
+        torch.testing.assert_close(value, read[name])
 
 
 def test_another_graph_is_refused_with_the_place_where_it_differs(tmp_path: Path) -> None:
@@ -80,32 +79,14 @@ def test_another_graph_is_refused_with_the_place_where_it_differs(tmp_path: Path
         read_lite_hrnet(tmp_path / "nothing.xml")
 
 
-def test_tp_s_is_the_beginning_of_tp_l() -> None:
-    long, short = tiny(), tiny(name="tp_s")
-    given = long.lite_hrnet.state_dict()
-    short.lite_hrnet.load_state_dict({name: given[name] for name in short.lite_hrnet.state_dict()})
-    images = torch.randn(2, 3, 64, 48)
-    ended = []
-    long.lite_hrnet.stages[1][1].register_forward_hook(lambda module, inputs, outputs: ended.extend(outputs))
-    with torch.inference_mode():
-        long(images)
-        features = short.lite_hrnet(images)
-    assert len(ended) == 3
-    for part, expected in zip(features, ended, strict=True):
-        torch.testing.assert_close(part, expected)
-
-
 def test_shuffle_alternates() -> None:
     first, second = torch.arange(3.0).view(1, 3, 1, 1), 10 + torch.arange(3.0).view(1, 3, 1, 1)
     assert shuffle(first, second).flatten().tolist() == [0, 10, 1, 11, 2, 12]
 
 
-# 3 columns at 1/16 make 2 at 1/32.
-@pytest.mark.parametrize(
-    ("name", "units", "size"), [("tp_l", 48, (64, 48)), ("tp_l", 48, (96, 64)), ("tp_s", 20, (64, 48))]
-)
-def test_folded_network_gives_the_same_without_shuffles(name: str, units: int, size: tuple[int, int]) -> None:
-    model = tiny(size, name)
+@pytest.mark.parametrize("size", [(64, 48), (96, 64)])  # 3 columns at 1/16 make 2 at 1/32
+def test_folded_network_gives_the_same_without_shuffles(size: tuple[int, int]) -> None:
+    model = tiny(size)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     folded = fold_shuffles(model)
     images = torch.randn(2, 3, *size)
@@ -114,11 +95,11 @@ def test_folded_network_gives_the_same_without_shuffles(name: str, units: int, s
             folded.forward_with_attention(images).given, model.forward_with_attention(images).given, strict=True
         ):
             torch.testing.assert_close(given, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-    found = [module for module in folded.modules() if isinstance(module, FoldedUnit)]
-    assert len(found) == units and not any(isinstance(module, ShuffleUnit) for module in folded.modules())
-    assert max(len(unit.slices) for unit in found) <= 5
-    for key, value in model.state_dict().items():  # the network that was given is left as it was
-        torch.testing.assert_close(value, before[key])
+    units = [module for module in folded.modules() if isinstance(module, FoldedUnit)]
+    assert len(units) == 48 and not any(isinstance(module, ShuffleUnit) for module in folded.modules())
+    assert max(len(unit.slices) for unit in units) <= 5
+    for name, value in model.state_dict().items():  # the network that was given is left as it was
+        torch.testing.assert_close(value, before[name])
 
 
 def test_exported_graph_shuffles_nothing(tmp_path: Path) -> None:

@@ -36,8 +36,7 @@ def initialise(model: TransPose, path: Path, new_final: bool = False) -> None:
     """
     if path.suffix == ".xml" and isinstance(model, TransPoseL):
         stem, report = read_lite_hrnet(path)
-        given = stem.state_dict()  # of all of Lite-HRNet, of which TP-S has the beginning
-        model.lite_hrnet.load_state_dict({name: given[name] for name in model.lite_hrnet.state_dict()})
+        model.lite_hrnet.load_state_dict(stem.state_dict())
         logger.info("%s", report)
         return
     if new_final:

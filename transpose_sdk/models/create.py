@@ -22,9 +22,6 @@ VARIANTS = {
     "tp_l": Variant(
         "tp_l", "l", layers=3, d_model=128, ffn=256, heads=4, upsampling="deconv", head_channels=32, dropout=0.0
     ),
-    "tp_s": Variant(
-        "tp_s", "s", layers=3, d_model=128, ffn=256, heads=4, upsampling="deconv", head_channels=32, dropout=0.0
-    ),
 }
 MODEL_NAMES = tuple(VARIANTS)
 
@@ -34,7 +31,6 @@ _NETWORKS: dict[str, type[TransPoseR | TransPoseH | TransPoseM | TransPoseM16 | 
     "m": TransPoseM,
     "m16": TransPoseM16,
     "l": TransPoseL,
-    "s": TransPoseL,
 }
 _OPTIONS = tuple(field.name for field in fields(Variant) if field.name not in ("name", "family"))
 

@@ -24,19 +24,11 @@ def fold_shuffles(model: TransPoseL) -> TransPoseL:
     """A copy of a network that gives the same, up to rounding, without shuffles; for export, not for training."""
     model = copy.deepcopy(model)
     with torch.no_grad():
-        orders = _fold_stem(model.lite_hrnet)
-        cells = (16, 4, 1)  # of a map that lie side by side in one of the encoder's
-        weights = model.reduce.weight.split([n * len(order) for n, order in zip(cells, orders, strict=True)], dim=1)
-        arranged = [
-            weight.unflatten(1, (len(order), n))[:, order].flatten(1, 2)
-            for weight, order, n in zip(weights, orders, cells, strict=True)
-        ]
-        model.reduce.weight.copy_(torch.cat(arranged, dim=1))
-        depthwise, mix = parts(model.fuse)[:2]
-        head = depthwise.in_channels - len(orders[0])
-        fused = [*range(head), *(head + channel for channel in orders[0])]
-        _rearrange(depthwise, fused, None)
-        _rearrange(mix, None, fused)
+        middle, coarse = _fold_stem(model.lite_hrnet)
+        fine_channels, middle_channels = 16 * parts(model.lite_hrnet.decoder[-1])[1].out_channels, 4 * len(middle)
+        fine, folded, last = model.reduce.weight.split((fine_channels, middle_channels, len(coarse)), dim=1)
+        folded = folded.unflatten(1, (len(middle), 4))[:, middle].flatten(1, 2)
+        model.reduce.weight.copy_(torch.cat((fine, folded, last[:, coarse]), dim=1))
     return model
 
 
@@ -88,8 +80,8 @@ class FoldedEntry(nn.Module):
         return torch.cat((self.direct(direct), self.deep(functional.relu(self.expand(deep)))), dim=1)
 
 
-def _fold_stem(network: LiteHRNet) -> list[_Order]:
-    """Fold in place; the orders of the three maps that it gives."""
+def _fold_stem(network: LiteHRNet) -> tuple[_Order, _Order]:
+    """Fold in place; the orders of the second and the third map that it gives."""
     entry = FoldedEntry(network.entry)
     network.entry = entry  # type: ignore[assignment]
     orders: list[_Order] = []
@@ -108,13 +100,10 @@ def _fold_stem(network: LiteHRNet) -> list[_Order]:
                     unfolded[place], orders[branch] = folded, folded.order
                     units[branch] += 1
             _rearrange_fusion(module, orders)
-    blocks = parts(network.decoder)
-    if not blocks:
-        return orders
     following: list[_Order | None] = [*orders[-2::-1], None]
-    for block, source, target in zip(blocks, orders[::-1], following, strict=True):
+    for block, source, target in zip(parts(network.decoder), orders[::-1], following, strict=True):
         _rearrange_separable(block, target, source)
-    return [list(range(blocks[-1][1].out_channels)), *orders[1:3]]
+    return orders[1], orders[2]
 
 
 def _rearrange_fusion(module: FusionModule, orders: Sequence[_Order]) -> None:
@@ -142,8 +131,7 @@ def _rearrange(layer: nn.Module, outputs: _Order | None, inputs: _Order | None) 
     assert isinstance(layer, nn.Conv2d)
     if outputs is not None:
         layer.weight.copy_(layer.weight[outputs].clone())
-        if layer.bias is not None:
-            layer.bias.copy_(layer.bias[outputs].clone())
+        layer.get_parameter("bias").copy_(layer.get_parameter("bias")[outputs].clone())
     if inputs is not None:
         layer.weight.copy_(layer.weight[:, inputs].clone())
 

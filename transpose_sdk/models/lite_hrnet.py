@@ -18,7 +18,6 @@ from transpose_sdk.models.mobilenet import Depthwise
 WIDTHS = (40, 80, 160, 320)
 ENTRY_WIDTH = 32  # channels of the first convolution, and of the shuffle unit behind it
 MODULES = (2, 4, 2)  # of stages 2, 3 and 4, which have as many branches
-SHORT_MODULES = (2, 2)  # of TP-S, which ends in the middle of stage 3
 UNITS = 2  # of a branch of a module
 
 # The published weights give finest features that are 140 times smaller than the coarser ones (deviations of .036
@@ -28,16 +27,13 @@ FINE_SCALE = 64
 
 
 class LiteHRNet(nn.Module):
-    """The network to the three maps that its heatmaps are made of, or its first stages.
+    """The network to the three maps that its heatmaps are made of.
 
     `entry`, stages 2 to 4 of modules that exchange features between resolutions, then `decoder`, which carries the
-    coarsest features to the finest. Without a stage 4 there is no `decoder`: stage 3 gives three maps itself.
-
-    Args:
-        modules: Of each stage from the second on: `MODULES` for all of the network.
+    coarsest features to the finest.
     """
 
-    def __init__(self, modules: Sequence[int] = MODULES) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.entry = Entry()
         self.transitions = nn.ModuleList(
@@ -45,16 +41,16 @@ class LiteHRNet(nn.Module):
                 nn.ModuleList([_separable(ENTRY_WIDTH, WIDTHS[0], 1), _separable(ENTRY_WIDTH, WIDTHS[1], 2)]),
                 nn.ModuleList([_separable(WIDTHS[1], WIDTHS[2], 2)]),
                 nn.ModuleList([_separable(WIDTHS[2], WIDTHS[3], 2)]),
-            ][: len(modules)]
+            ]
         )
         self.stages = nn.ModuleList(
             nn.Sequential(*(FusionModule(WIDTHS[: stage + 2]) for _ in range(count)))
-            for stage, count in enumerate(modules)
+            for stage, count in enumerate(MODULES)
         )
-        self.decoder = nn.ModuleList()
-        if len(modules) == len(MODULES):
-            following = (*WIDTHS[-2::-1], WIDTHS[0])
-            self.decoder.extend(_separable(*widths, 1) for widths in zip(WIDTHS[::-1], following, strict=True))
+        self.decoder = nn.ModuleList(
+            _separable(width, next_width, 1)
+            for width, next_width in zip(WIDTHS[::-1], (*WIDTHS[-2::-1], WIDTHS[0]), strict=True)
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map (N, 3, H, W) to (N, 40, H / 4, W / 4), (N, 80, H / 8, W / 8) and (N, 160, H / 16, W / 16)."""
@@ -63,16 +59,13 @@ class LiteHRNet(nn.Module):
     def early(self, images: Tensor) -> list[Tensor]:
         """Map images to the three branches after stage 3: what stays frozen longest in training."""
         x = self.entry(images)
-        second, third = parts(self.stages)[:2]
-        first, next_one = map(parts, parts(self.transitions)[:2])
+        second, third, _ = parts(self.stages)
+        first, next_one, _ = map(parts, parts(self.transitions))
         branches = second([transition(x) for transition in first])
         return list(third([*branches, next_one[0](branches[-1])]))
 
     def late(self, branches: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Map the branches after stage 3 to what `forward` gives."""
-        if not parts(self.decoder):
-            fine, middle, coarse = branches
-            return fine, middle, coarse
         (transition,) = parts(self.transitions[2])
         branches = self.stages[2]([*branches, transition(branches[-1])])
         sums: list[Tensor] = []

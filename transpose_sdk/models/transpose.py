@@ -16,7 +16,7 @@ from transpose_sdk.backend import Outputs
 from transpose_sdk.errors import InputError
 from transpose_sdk.models.encoder import Encoder, attention_map, resize_table, sine_table
 from transpose_sdk.models.hrnet import HighResolutionModule, conv_bn_relu
-from transpose_sdk.models.lite_hrnet import MODULES, SHORT_MODULES, WIDTHS, LiteHRNet
+from transpose_sdk.models.lite_hrnet import WIDTHS, LiteHRNet
 from transpose_sdk.models.mobilenet import DEEP_CHANNELS, FINE_CHANNELS, STEM_CHANNELS, mobilenet_features
 from transpose_sdk.models.resnet import bottlenecks
 from transpose_sdk.models.variant import Variant, check_size
@@ -233,12 +233,11 @@ class TransPoseL(TransPose):
     """TP-L: Lite-HRNet, whose features of three resolutions the encoder reads with the finer ones' cells side by side.
 
     The finest features also go past the encoder to the head: a cell of 16 px need not carry all that lies in it.
-    TP-S is the same over the first third of Lite-HRNet, with the encoder in the place of what is left out.
     """
 
     def __init__(self, variant: Variant) -> None:
         super().__init__(variant, stem_channels=16 * WIDTHS[0] + 4 * WIDTHS[1] + WIDTHS[2])
-        self.lite_hrnet = LiteHRNet(MODULES if variant.family == "l" else SHORT_MODULES)
+        self.lite_hrnet = LiteHRNet()
         channels = (variant.head_channels or variant.d_model) + WIDTHS[0]
         self.fuse = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),

@@ -13,7 +13,7 @@ UPSAMPLINGS = ("deconv", "bilinear")
 
 # What a stem divides the input by: (attention grid, smallest multiple of the input's sides). HRNet's third branch works
 # at 1/16 and is added to the first one, so that sides which are no multiple of 16 do not fit together again.
-_STRIDES = {"r": (8, 8), "h": (4, 16), "m": (8, 8), "m16": (16, 16), "l": (16, 16), "s": (16, 16)}
+_STRIDES = {"r": (8, 8), "h": (4, 16), "m": (8, 8), "m16": (16, 16), "l": (16, 16)}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Variant:
     Attributes:
         name: Name in `MODEL_NAMES` from which the numbers were taken.
         family: Stem: "r" ResNet-50 to layer2, "h" HRNet to stage 3, "m" MobileNetV2 to features.10,
-            "m16" to features.13, "l" Lite-HRNet, "s" Lite-HRNet to the middle of stage 3.
+            "m16" to features.13, "l" Lite-HRNet.
         layers: Encoder layers.
         d_model: Channels of the encoder, d in the paper.
         ffn: Hidden channels of the feed-forward part, h in the paper.
