@@ -10,15 +10,18 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
 from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.media.camera import CameraSource
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_image
-from transpose_sdk.media.video import CaptureSource
+from transpose_sdk.media.video import VideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +31,13 @@ SourceSpec = str | os.PathLike[str] | int | Source | Iterable[object]
 
 
 def open_source(
-    spec: SourceSpec, *, start: int = 0, stop: int | None = None, stride: int = 1, fps: float | None = None
+    spec: SourceSpec,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    stride: int = 1,
+    fps: float | None = None,
+    live: bool | None = None,
 ) -> Source:
     """Open anything that gives pictures.
 
@@ -55,6 +64,9 @@ def open_source(
         stop: Index of the frame to stop before; None for all.
         stride: Hand out every stride-th frame.
         fps: Frames per second of images and arrays without times (30 if not given), or to overrule a video's own.
+        live: Whether a URL's pictures come as they are taken: old ones are worth less than new ones, and a stream that
+            breaks off is opened again. None: RTSP, RTMP, SRT, RTP, UDP and TCP, HLS without an end, and JPEGs over HTTP
+            (multipart/x-mixed-replace) are live. Other HTTP is a file that ends, with or without a stated length.
 
     Raises:
         SourceError: There is nothing there, or nothing that can be decoded.
@@ -68,9 +80,9 @@ def open_source(
             raise InputError(f"{spec.name} is already open: give start, stop, stride and fps where it is opened")
         return spec
     if isinstance(spec, int | np.integer):
-        return CaptureSource(int(spec), frames, fps)
+        return CameraSource(int(spec), frames, fps)
     if isinstance(spec, str | os.PathLike):
-        return _open_path(os.fspath(spec), frames, fps)
+        return _open_path(os.fspath(spec), frames, fps, live)
     if isinstance(spec, np.ndarray) and spec.ndim in (2, 3):
         return ArraySource([spec], frames, fps)
     if isinstance(spec, Iterable):
@@ -83,9 +95,11 @@ def open_source(
     )
 
 
-def _open_path(spec: str, frames: FrameRange, fps: float | None) -> Source:
-    if "://" in spec:
-        return CaptureSource(spec, frames, fps)
+def _open_path(spec: str, frames: FrameRange, fps: float | None, live: bool | None) -> Source:
+    if spec.lower().startswith("file://"):
+        spec = url2pathname(urlsplit(spec).path)
+    elif "://" in spec:
+        return VideoSource(spec, spec, frames, fps, live)
     path = Path(spec).expanduser()
     if path.is_dir():
         images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
@@ -98,9 +112,9 @@ def _open_path(spec: str, frames: FrameRange, fps: float | None) -> Source:
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return ImageSource([path], frames, fps, spec)
-        return CaptureSource(str(path), frames, fps)
+        return VideoSource(f"file:{path.absolute()}", str(path), frames, fps)
     if spec.isascii() and spec.isdigit():
-        return CaptureSource(int(spec), frames, fps)
+        return CameraSource(int(spec), frames, fps)
     if glob.has_magic(spec):
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob: no absolute
         images = [p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
