@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames.add_argument("--stop", type=_at_least(1), metavar="N", help="frame to stop before")
     frames.add_argument("--stride", type=_at_least(1), default=1, metavar="N", help="take every N-th frame")
     frames.add_argument("--max-frames", type=_at_least(1), metavar="N", help="stop after N frames")
+    frames.add_argument(
+        "--live", action="store_true", default=None, help="a URL that is a camera's, though it looks like a file's"
+    )
     outputs = parser.add_argument_group("outputs (JSON lines on stdout if none is given)")
     outputs.add_argument("--save", metavar="FILE", help="annotated video, image (.png, .jpg) or folder of images")
     outputs.add_argument("--json", metavar="FILE", help="all frames as one JSON document")
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     logging.basicConfig(format="transpose: %(message)s", level=logging.ERROR if args.quiet else logging.WARNING)
     with ExitStack() as stack:
-        source = open_source(args.source, start=args.start, stop=args.stop, stride=args.stride)
+        source = open_source(args.source, start=args.start, stop=args.stop, stride=args.stride, live=args.live)
         stack.enter_context(source)
         _keep_inputs(args, source)
         estimator = PoseEstimator(
