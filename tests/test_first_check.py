@@ -98,7 +98,7 @@ def test_what_is_remembered_says_what_it_depends_on(bundle: Bundle, folder: Path
     first_check.verify(backend, bundle, anew=False)
     backend.close()
     (file,) = folder.iterdir()
-    facts = json.loads(file.read_text())
+    facts = json.loads(file.read_text())["facts"]
     assert set(facts) == {"machine", "processor", "runtime", "device", "precision", "bundle"}
     assert facts["runtime"].startswith("OpenVINO 20")
     assert "FULL_DEVICE_NAME" in facts["runtime"]

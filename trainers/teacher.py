@@ -75,8 +75,8 @@ class Teacher:
             if "torch" in bundle.graphs and device.type != "cpu":
                 self._infer, self.input_size, known = self._network(bundle.graph("torch").path, device)
             else:
-                # Beside a network that trains on one thread, one request.
-                backend = open_backend(bundle, requests=torch.get_num_threads())
+                # Beside a network that trains on one thread, one request. INT8 would teach its own errors.
+                backend = open_backend(bundle, precision="fp16", requests=torch.get_num_threads())
                 self._infer = lambda crops: torch.from_numpy(backend.infer(crops.cpu().numpy()).heatmaps).to(device)
                 self.input_size, known = bundle.input_size, len(bundle.skeleton)
         if known != len(skeleton):

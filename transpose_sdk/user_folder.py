@@ -1,4 +1,4 @@
-"""The user's own folder: imported bundles, downloaded checkpoints, what was compiled and found right here."""
+"""The user's own folder: imported bundles, downloaded checkpoints, what was compiled, found right and timed here."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def checkpoints_folder() -> Path:
 def verified_folder() -> Path:
     """Which bundles gave the right answers on this machine."""
     return home() / "verified"
+
+
+def timed_folder() -> Path:
+    """Which of a bundle's graphs is taken on this machine, by their times."""
+    return home() / "timed"
 
 
 def compiled_folder(runtime: str) -> Path | None:

@@ -18,10 +18,12 @@ import importlib
 import logging
 import platform
 import sys
+from functools import partial
 from typing import Any
 
 from transpose_sdk.backend import Backend
 from transpose_sdk.backends import first_check, openvino
+from transpose_sdk.backends.fastest import QUANTIZED, Choice, recall_choice, take_faster
 from transpose_sdk.backends.openvino import OpenVINOBackend
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.checks.ranges import COUNT
@@ -55,16 +57,18 @@ def open_backend(
 
     What the caller left open ("AUTO", no precision) is tried in turn, the fastest first: where one fails, or gives
     other answers than the FP32 network, the next one is taken and a warning says why. What the caller names is not
-    exchanged: then it is an error.
+    exchanged: then it is an error. Where a bundle has INT8 beside FP16, OpenVINO times the two the first time on this
+    machine (`transpose_sdk.backends.fastest`); NVIDIA's runtimes take FP16.
 
     Args:
         bundle: A pose bundle.
         device: A word of the table above, upper or lower case.
-        precision: "fp16", "int8" or "fp32"; None leaves it open.
+        precision: "fp16", "int8" or "fp32"; None takes the fastest that gives the right answers.
         requests: Crops in flight, for OpenVINO; None lets it choose.
         verify: Whether to run the bundle's probe before the backend counts: None does so the first time on this
             machine and remembers that the answers were right, for this device, runtime, driver, precision and bundle;
-            True always; False never.
+            True takes nothing from memory, and times precisions anew; False neither asks nor times: fp16 is taken where
+            no precision is named.
 
     Raises:
         InputError: `requests` is no count.
@@ -72,23 +76,42 @@ def open_backend(
         BundleError: The bundle has no graph for it, or with `verify=True` no probe, or is damaged.
         MissingDependencyError: The runtime is not installed.
     """
+    return choose_backend(bundle, device, precision, requests, verify=verify)[0]
+
+
+def choose_backend(
+    bundle: Bundle,
+    device: str = "AUTO",
+    precision: str | None = None,
+    requests: int | None = None,
+    *,
+    verify: bool | None = None,
+) -> tuple[Backend, Choice | None]:
+    """As `open_backend`, and how the precision was chosen; None where there was nothing to choose between."""
     if requests is not None and requests not in COUNT:
         raise InputError(f"requests={requests!r}; give {COUNT}, or None for the device's own choice")
     runtime, place = parse_device(device)
-    tries = _tries(bundle, runtime, place, precision)
+    places = openvino.automatic_devices() if (runtime, place) == ("openvino", "AUTO") else [place]
+    free = runtime == "openvino" and precision is None
     refused: dict[str, BackendError] = {}  # by what it says: a device that is missing is so for every precision
-    for one_place, one_precision in tries:
-        try:
-            backend = _open(bundle, runtime, one_place, one_precision, requests)
-            if verify is not False:
-                _verify(backend, bundle, anew=verify is True)
-        except BackendError as error:
-            refused.setdefault(str(error), error)
-            continue
-        if refused:
-            reasons = "; ".join(refused)
-            log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, reasons)
-        return backend
+    for one in places:
+        open_in = partial(_open_right, bundle, runtime, one, requests=requests, verify=verify)
+        timed = free and verify is not False and _has_rivals(bundle)
+        choice = _recall(bundle, one) if timed and verify is None else None
+        names = _by_preference(bundle, choice) if free else [precision]
+        for name in names:
+            try:
+                backend = open_in(name)
+                if timed and choice is None and name == names[0]:
+                    backend, choice = take_faster(backend, partial(open_in, QUANTIZED), bundle)
+            except BackendError as error:
+                refused.setdefault(str(error), error)
+                choice = None
+                continue
+            if refused:
+                reasons = "; ".join(refused)
+                log.warning("%s runs on %s in %s instead: %s", bundle.name, backend.device, backend.precision, reasons)
+            return backend, choice
     if len(refused) == 1:
         raise next(iter(refused.values()))
     raise BackendError(f"nothing here runs {bundle.name}: {'; '.join(refused)}")
@@ -131,16 +154,45 @@ def runtime_class(runtime: str) -> Any:
         ) from error
 
 
-def _tries(bundle: Bundle, runtime: str, place: str, precision: str | None) -> list[tuple[str, str | None]]:
-    """Devices and precisions to try, best first."""
-    places = openvino.automatic_devices() if (runtime, place) == ("openvino", "AUTO") else [place]
-    if runtime != "openvino" or precision is not None:
-        return [(one, precision) for one in places]
-    precisions = openvino.precisions(bundle)
-    if not precisions:
+def _has_rivals(bundle: Bundle) -> bool:
+    """Whether a bundle has an INT8 graph beside a more accurate one, and a probe by which it can be trusted."""
+    return bundle.probe is not None and {"fp16", QUANTIZED} <= set(bundle.graphs)
+
+
+def _recall(bundle: Bundle, place: str) -> Choice | None:
+    """The choice that was made on a device of OpenVINO before."""
+    try:
+        device = openvino.find_device(place)
+    except BackendError:
+        return None  # which opening it says as well
+    return recall_choice(bundle, device, openvino.describe_runtime(device))
+
+
+def _by_preference(bundle: Bundle, choice: Choice | None) -> list[str]:
+    """The precisions that OpenVINO may be tried in, best first.
+
+    Raises:
+        BundleError: There is none.
+    """
+    names = openvino.precisions(bundle)
+    if not names:
         offered = ", ".join(bundle.graphs) or "none"
         raise BundleError(f"{bundle.folder.name} has no graph for OpenVINO: it offers {offered}")
-    return [(one, name) for one in places for name in precisions]
+    return sorted(names, key=lambda name: choice is None or name != choice.precision)
+
+
+def _open_right(
+    bundle: Bundle, runtime: str, place: str, precision: str | None, *, requests: int | None, verify: bool | None
+) -> Backend:
+    """Open a graph and check its answers; the device is let go of where they are wrong."""
+    backend = _open(bundle, runtime, place, precision, requests)
+    if verify is not False:
+        try:
+            first_check.verify(backend, bundle, anew=verify is True)
+        except (BackendError, BundleError):
+            backend.close()
+            raise
+    return backend
 
 
 def _open(bundle: Bundle, runtime: str, place: str, precision: str | None, requests: int | None) -> Backend:
@@ -149,12 +201,3 @@ def _open(bundle: Bundle, runtime: str, place: str, precision: str | None, reque
     options: dict[str, Any] = {"cache": compiled_folder(runtime)} if runtime == "tensorrt" else {}
     backend: Backend = runtime_class(runtime)(bundle, place, precision, **options)
     return backend
-
-
-def _verify(backend: Backend, bundle: Bundle, anew: bool) -> None:
-    """Let go of the device where its answers are wrong."""
-    try:
-        first_check.verify(backend, bundle, anew)
-    except (BackendError, BundleError):
-        backend.close()
-        raise

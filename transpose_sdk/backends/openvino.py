@@ -22,9 +22,9 @@ from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, last_line
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU")
-# By preference where the caller states no precision. FP16 weights are calculated in what the device does best: FP16 on
-# GPUs and NPUs, bfloat16 on CPUs with AMX, FP32 on other CPUs.
-PRECISIONS = ("fp16", "fp32")
+# By preference where the caller states no precision and INT8 is not known to be faster. FP16 weights are calculated in
+# what the device does best: FP16 on GPUs and NPUs, bfloat16 on CPUs with AMX, FP32 on other CPUs.
+STORED = {"fp16": "fp16", "fp32": "fp16", "int8": "int8"}  # the graph of each
 # What a device must be able to do for a precision; fp16 is only how the weights are stored.
 CAPABILITIES = {"int8": "INT8", "fp32": "FP32"}
 QUEUED = 2  # crops at the device for each that it works on
@@ -37,7 +37,7 @@ class OpenVINOBackend:
         bundle: A pose bundle.
         device: "CPU", "GPU", "NPU", one of several such as "GPU.1", or "AUTO": a GPU if there is one, else the CPU.
         precision: A graph of the bundle, "fp16" or "int8"; or "fp32": the fp16 graph's weights, calculated in FP32.
-            None takes the bundle's default.
+            None takes fp16 where the bundle has it.
         requests: Crops that the device works on at a time; None lets OpenVINO choose for the device, for the most
             people a second. 1 puts all cores on one crop. TP-M16 in bfloat16 on 2 cores (`transpose bench --requests
             1` and without): one person in 8.2 ms instead of 13.0, eight people in 64 ms instead of 54.
@@ -63,11 +63,11 @@ class OpenVINOBackend:
         cache: Path | None = None,
     ) -> None:
         self.device = find_device(device)
-        self.runtime = _describe_runtime(self.device)
-        self.precision = precision or next(iter(precisions(bundle)), PRECISIONS[0])
+        self.runtime = describe_runtime(self.device)
+        self.precision = precision or next(iter(precisions(bundle)), "fp16")
         check_precision(self.precision, self.device, CORE.get_property(self.device, "OPTIMIZATION_CAPABILITIES"))
         self.input_size = bundle.input_size
-        graph = bundle.graph("fp16" if self.precision == "fp32" else self.precision)
+        graph = bundle.graph(STORED.get(self.precision, self.precision))
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY" if requests == 1 else "THROUGHPUT"}
         if self.precision == "fp32":
             options["INFERENCE_PRECISION_HINT"] = "f32"
@@ -210,17 +210,16 @@ class _Request:
         return failure
 
 
-def _describe_runtime(device: str) -> str:
-    """OpenVINO's version, the device's full name, and every version that its plug-in tells (an NPU's driver)."""
+def describe_runtime(device: str) -> str:
+    """What answers of a device depend on: OpenVINO's version, the device's full name, an NPU's driver, ..."""
     properties = CORE.get_property(device, "SUPPORTED_PROPERTIES")
     told = [name for name in sorted(properties) if name == "FULL_DEVICE_NAME" or "VERSION" in name]
     return ", ".join([f"OpenVINO {ov.get_version()}", *(f"{name} {CORE.get_property(device, name)}" for name in told)])
 
 
 def precisions(bundle: Bundle) -> list[str]:
-    """What is tried, in this order, where the caller states no precision; int8 only where there is nothing else."""
-    stored = {"fp16": "fp16", "fp32": "fp16"}
-    return [name for name in PRECISIONS if stored[name] in bundle.graphs] or ["int8"] * ("int8" in bundle.graphs)
+    """What a bundle's graphs can be run in, the most accurate of what is fast first."""
+    return [name for name, graph in STORED.items() if graph in bundle.graphs]
 
 
 def check_precision(precision: str, device: str, capabilities: Sequence[str]) -> None:

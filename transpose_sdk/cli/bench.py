@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="video or folder of images (default: drawn people)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, ... (default: AUTO)")
-    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
+    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the fastest of the right)")
     parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
     parser.add_argument("--requests", type=int, metavar="N", help="crops in flight (default: the device's choice)")
     parser.add_argument("--frames", type=int, default=100, metavar="N", help="of the source (default: 100)")

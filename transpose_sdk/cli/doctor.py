@@ -58,8 +58,13 @@ def _examine(bundle: Bundle) -> bool:
         for finding in doctor.examine(bundle):
             write(_describe(finding))
             sys.stdout.flush()
-        path, cost = doctor.default_path(bundle)
-        write(f"default: {path}, answers as in FP32; asking at the first opening takes {cost:.0f} ms\n")
+        path = doctor.default_path(bundle)
+        write(
+            f"default: {path.device} {path.precision}, answers as in FP32; asking at the first opening takes "
+            f"{path.milliseconds:.0f} ms\n"
+        )
+        if path.choice is not None:
+            write(f"  {path.choice.reason()}\n")
     except TransposeError as error:
         write(f"default: fails: {error}\n")
         return False

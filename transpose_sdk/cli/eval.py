@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score of a detected box (default: 0.05, since average precision counts the doubtful ones too)",
     )
     parser.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, CUDA, TENSORRT, ... (default: AUTO)")
-    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
+    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the fastest of the right)")
     parser.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,

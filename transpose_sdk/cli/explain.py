@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     network.add_argument("--checkpoint", type=Path, help=".safetensors or .pth instead; needs torch")
     parser.add_argument("--device", default="AUTO", help="of a bundle: AUTO, CPU, GPU, NPU, ... (default: AUTO)")
-    parser.add_argument("--precision", help="of a bundle: fp32, fp16 or int8 (default: its best for the device)")
+    parser.add_argument("--precision", help="of a bundle: fp32, fp16 or int8 (default: the fastest of the right)")
     parser.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
     parser.add_argument("--person", type=int, default=0, metavar="N", help="from 0, best first (default: 0)")
     parser.add_argument("--keypoints", default="all", metavar="NAMES", help="names with commas, or all (default)")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("network")
     model.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     model.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")
-    model.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best for the device)")
+    model.add_argument("--precision", help="fp32, fp16 or int8 (default: the fastest of the right)")
     model.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
     model.add_argument("--detector-score", type=float, metavar="S", help="lowest score of a person (default: its own)")
     frames = parser.add_argument_group("frames")

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="video, image, folder, camera index, or URL")
     parser.add_argument("--model", help="shipped network's name or a bundle's path (default: the last one used)")
     parser.add_argument("--device", help="AUTO, CPU, GPU, NPU, ... (default: the last one used)")
-    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the bundle's best)")
+    parser.add_argument("--precision", help="fp32, fp16 or int8 (default: the fastest of the right)")
     parser.add_argument("--detector", help="person, frame, or a detector's path (default: the last one used)")
 
 

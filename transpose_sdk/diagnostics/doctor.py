@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from transpose_sdk.backend import Backend
 from transpose_sdk.backends import first_check
-from transpose_sdk.backends.choose import open_backend
+from transpose_sdk.backends.choose import choose_backend, open_backend
+from transpose_sdk.backends.fastest import Choice
 from transpose_sdk.backends.openvino import precisions
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle
@@ -90,28 +91,42 @@ def examine(bundle: Bundle) -> Iterator[Finding]:
             backend.close()
 
 
-def default_path(bundle: Bundle) -> tuple[str, float]:
-    """Open a bundle as a user does who asks for nothing, with the check.
+@dataclass(frozen=True)
+class DefaultPath:
+    """What a user gets who leaves device and precision open.
 
-    Returns:
-        Device and precision, and what the check costs at the first opening, in ms.
+    Attributes:
+        device: That is taken.
+        precision: That is taken.
+        choice: How the precision was chosen; None where the bundle has one graph for the device.
+        milliseconds: What asking the probe costs at the first opening.
+    """
+
+    device: str
+    precision: str
+    choice: Choice | None
+    milliseconds: float
+
+
+def default_path(bundle: Bundle) -> DefaultPath:
+    """Open a bundle as a user does who asks for nothing; checked, timed and remembered anew.
 
     Raises:
         TransposeError: Nothing here runs it with the right answers.
     """
-    backend = open_backend(bundle, verify=True)
+    backend, choice = choose_backend(bundle, verify=True)
     try:
         start = time.perf_counter()
         first_check.verify(backend, bundle, anew=True)
-        return f"{backend.device} {backend.precision}", 1000 * (time.perf_counter() - start)
+        cost = 1000 * (time.perf_counter() - start)
+        return DefaultPath(backend.device, backend.precision, choice, cost)
     finally:
         backend.close()
 
 
 def _combinations(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    quantized = ["int8"] if "int8" in bundle.graphs else []
     for device in CORE.available_devices:
-        for precision in precisions(bundle) + quantized:
+        for precision in precisions(bundle):
             yield device, precision
     onnx = [precision for precision, graph in (("fp32", "onnx"), ("int8", "onnx_int8")) if graph in bundle.graphs]
     cuda = [f"CUDA:{index}" for index in range(len(_cuda_names()))]

@@ -24,7 +24,7 @@ class Network:
     Attributes:
         model: A bundle's name or folder.
         device: Such as "AUTO" or "CPU".
-        precision: "fp32", "fp16", "int8", or None for the bundle's best.
+        precision: "fp32", "fp16", "int8", or None for the fastest that gives the right answers.
         detector: As `PoseEstimator` takes it.
     """
 
