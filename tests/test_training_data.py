@@ -20,6 +20,7 @@ from transpose_sdk.skeletons import COCO17  # noqa: E402
 from transpose_sdk.trainers.data.batches import EpochBatches, epoch_order  # noqa: E402
 from transpose_sdk.trainers.data.image_cache import ImageCache, ImageFolder, decode_image, open_images  # noqa: E402
 from transpose_sdk.trainers.data.persons import Persons, load_persons  # noqa: E402
+from transpose_sdk.trainers.data.split import is_held_out  # noqa: E402
 from transpose_sdk.trainers.recipe import Recipe  # noqa: E402
 
 LABELLED = [value for k in range(17) for value in (10 + k, 20 + k, 2)]
@@ -62,6 +63,30 @@ def test_files_that_are_not_coco(tmp_path: Path, content: str | None, sentence: 
         path.write_text(content)
     with pytest.raises(DataError, match=sentence):
         load_persons(path)
+
+
+def test_held_out_images_are_never_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"{number:012d}" for number in range(2000)]
+    held = {name for name in names if is_held_out(f"{name}.jpg", 0.1)}
+    assert 150 < len(held) < 250
+    assert held == {name for name in names if is_held_out(f"other/folder/{name}.webp", 0.1)}  # copies go with it
+    assert held < {name for name in names if is_held_out(name, 0.2)}
+    assert not any(is_held_out(name, 0) for name in names)
+    assert all(is_held_out(name, 1) for name in names)
+
+    images = [{"id": n, "file_name": f"{name}.jpg", "source": "coco"} for n, name in enumerate(names[:50])]
+    images += [{"id": 50 + n, "file_name": f"{name}.jpg", "source": "lsp"} for n, name in enumerate(names[:50])]
+    people = [{"id": n, "image_id": n, "bbox": [5, 5, 40, 60], "keypoints": LABELLED} for n in range(100)]
+    path = tmp_path / "persons.json"
+    path.write_text(json.dumps({"images": images, "annotations": people}))
+    with caplog.at_level("INFO"):
+        persons = load_persons(path, held_out={"coco": 0.1})
+    kept = [persons.file_names[index][:12] for index in persons.image_index[persons.sources == "coco"]]
+    assert set(kept) == set(names[:50]) - held
+    assert (persons.sources == "lsp").sum() == 50
+    assert f"{50 - len(kept)} persons held out" in caplog.text
+    with pytest.raises(DataError, match=r"held_out gives 'coco' the share 5: give one from 0 to 1"):
+        Recipe("tp_r_a4", held_out={"coco": 5})
 
 
 @pytest.mark.parametrize(

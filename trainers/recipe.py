@@ -36,6 +36,7 @@ class Recipe:
         source_weights: Share of a person of each source (the images' field `source`) when persons are drawn with
             replacement; empty means every person once an epoch.
         min_agreement: By source: persons whose human labels agree less than this with the teacher's are left out.
+        held_out: By source: share of the images that are never trained on, to fit scores on; see `trainers.data.split`.
         teacher_weight: Target weight of a teacher's keypoint where no human labelled the joint, times its score.
         teacher_min_score: Teacher's keypoints below it are masked.
         teacher: A checkpoint, a bundle's name or folder, or an OpenVINO graph (.xml), whose network teaches during
@@ -85,6 +86,7 @@ class Recipe:
     val_images: str = "val2017"
     source_weights: dict[str, float] = field(default_factory=dict)
     min_agreement: dict[str, float] = field(default_factory=dict)
+    held_out: dict[str, float] = field(default_factory=dict)
     teacher_weight: float = 0.0
     teacher_min_score: float = 0.3
     teacher: str = ""
@@ -141,6 +143,8 @@ class Recipe:
             )
         if self.teacher_flip and not self.teacher:
             raise DataError("teacher_flip is on and there is no teacher: name one, or leave it out")
+        if wrong := [source for source, share in self.held_out.items() if share not in SHARE]:
+            raise DataError(f"held_out gives {wrong[0]!r} the share {self.held_out[wrong[0]]}: give one from 0 to 1")
         if slow := [prefix for prefix, factor in self.slower.items() if not factor > 0]:
             raise DataError(f"slower gives {slow[0]} the factor {self.slower[slow[0]]}: give one above 0, or freeze it")
         if self.source_weights and self.samples_per_epoch <= 0:

@@ -18,6 +18,7 @@ from transpose_sdk.skeletons import COCO17, Skeleton, joint_places
 
 from .mpii import mpii_from_json, mpii_from_mat
 from .skeleton_file import category_skeleton
+from .split import held_out_ids
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def load_persons(
     teacher_weight: float = 0.0,
     teacher_min_score: float = 0.3,
     min_agreement: Mapping[str, float] | None = None,
+    held_out: Mapping[str, float] | None = None,
     left_out: LeftOut | None = None,
 ) -> Persons:
     """Read the persons that have at least one usable joint.
@@ -123,6 +125,7 @@ def load_persons(
         teacher_weight: See above; 0 ignores the teacher, whose joints are those of the file's category.
         teacher_min_score: Teacher's joints below it are unknown.
         min_agreement: By source: persons with a lower `teacher_agreement` are left out.
+        held_out: By source: share of the images that are left out; see `trainers.data.split`.
         left_out: Counts who is left out; None reports it at once.
 
     Raises:
@@ -137,6 +140,7 @@ def load_persons(
     counted = left_out or LeftOut()
     images = {image["id"]: image for image in content["images"]}
     sizes = stated_sizes(content)
+    held = held_out_ids(images.values(), held_out or {})
     labelled = {item["image_id"] for item in content["annotations"] if _has_joint(item, keypoints)}
     order = {key: number for number, key in enumerate(key for key in images if key in labelled)}
     rows: list[tuple[int, Sequence[float], NDArray[np.float32], NDArray[np.float32], str]] = []
@@ -154,6 +158,8 @@ def load_persons(
             counted.add("without an image", example)
         elif image["file_name"] in excluded:
             counted.add("of excluded images", example)
+        elif image["id"] in held:
+            counted.add("held out", example)
         elif reason := _unusable(item, image, position, weight):
             counted.add(reason, example)
         elif item.get("teacher_agreement", 1.0) < (min_agreement or {}).get(image.get("source", ""), 0.0):

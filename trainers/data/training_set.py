@@ -85,6 +85,7 @@ def _load(item: DataSet, recipe: Recipe, data: Path, skeleton: Skeleton, left_ou
             teacher_weight=recipe.teacher_weight,
             teacher_min_score=recipe.teacher_min_score,
             min_agreement=recipe.min_agreement,
+            held_out=recipe.held_out,
             left_out=left_out,
         )
     except InputError as error:
