@@ -86,7 +86,7 @@ def test_pckh_by_hand(tmp_path: Path) -> None:
     truth = read_benchmark(write_mpii(tmp_path / "mpii", joints, missing, (110, 110)), MPII16)
     assert (truth.kind, truth.main) == ("mpii", "PCKh@0.5")
 
-    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
+    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Poses:
         # A square of 200 px times the scale around the centre, 15 px times the scale below the given one
         person = int(np.argmin(np.abs(joints.mean(1) + (0, 7.5) - (boxes[0, :2] + 49.5)).sum(1)))
         np.testing.assert_allclose(boxes, [[*(joints[person].mean(0) + (0, 7.5) - 49.5), 100, 100]], atol=1e-3)
@@ -223,7 +223,7 @@ def test_unreadable_images_are_missed_and_told_once(
     truth, folder = three
     read, joints = image_reader(folder, truth), exact(truth)
 
-    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
+    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Poses:
         boxes_of = {item["image_id"]: item["bbox"] for item in truth.content["annotations"]}
         key = next(key for key, box in boxes_of.items() if np.allclose(box, boxes[0]))
         return joints[key].poses

@@ -12,7 +12,7 @@ import pytest
 
 from transpose_sdk.attention import Attention
 from transpose_sdk.errors import InputError, MissingDependencyError
-from transpose_sdk.poses import Poses, person_scores
+from transpose_sdk.poses import TYPES, Poses, person_scores
 from transpose_sdk.skeletons import COCO17, MPII16
 
 
@@ -23,6 +23,8 @@ def make_poses(n: int = 3, tracked: bool = True, attention: bool = False) -> Pos
         "scores": rng.uniform(0, 1, (n, 17)),
         "boxes": rng.uniform(1, 100, (n, 4)),
         "person_scores": rng.uniform(0, 1, n),
+        "raw_scores": rng.uniform(0, 1, (n, 17)),
+        "raw_person_scores": rng.uniform(0, 1, n),
     }
     layer = None
     if attention:
@@ -88,8 +90,8 @@ def test_what_is_picked_shares_no_memory(index: Any) -> None:
 
 def arrays_of(poses: Poses) -> list[np.ndarray]:
     """All arrays of poses that carry everything."""
-    values = [getattr(poses, field.name) for field in dataclasses.fields(Poses) if field.name != "skeleton"]
-    return values[:-1] + [values[-1].queries, values[-1].keys, values[-1].crop_affines]
+    values = [getattr(poses, name) for name in TYPES]
+    return [*values, poses.attention.queries, poses.attention.keys, poses.attention.crop_affines]
 
 
 def test_what_is_given_to_others_shares_no_memory() -> None:
@@ -216,16 +218,27 @@ def test_empty() -> None:
     assert poses.to_coco(1) == []
 
 
+def test_raw_scores_are_the_scores_where_nothing_is_known() -> None:
+    given = make_poses()
+    poses = Poses(given.keypoints, given.scores, given.boxes, given.person_scores, COCO17)
+    np.testing.assert_array_equal(poses.raw_scores, poses.scores)
+    np.testing.assert_array_equal(poses.raw_person_scores, poses.person_scores)
+    with pytest.raises(InputError, match=r"Poses.raw_scores has shape \(3, 16\), not \(3, 17\)"):
+        dataclasses.replace(given, raw_scores=given.raw_scores[:, :16])
+
+
 @pytest.mark.parametrize("tracked", [True, False])
 def test_to_dict_is_the_json_of_run(tracked: bool) -> None:
     poses = make_poses(tracked=tracked)
     person = json.loads(json.dumps(poses.to_dict()))["people"][1]
-    assert list(person) == ["track_id", "score", "box", "keypoints"]
+    assert list(person) == ["track_id", "score", "box", "keypoints", "raw_score", "raw_scores"]
     assert person["track_id"] == (11 if tracked else None)
     assert person["score"] == pytest.approx(poses.person_scores[1], abs=1e-4)
     np.testing.assert_allclose(person["box"], poses.boxes[1], atol=0.006)
     np.testing.assert_allclose(np.array(person["keypoints"])[:, :2], poses.keypoints[1], atol=0.006)
     np.testing.assert_allclose(np.array(person["keypoints"])[:, 2], poses.scores[1], atol=1e-4)
+    assert person["raw_score"] == pytest.approx(poses.raw_person_scores[1], abs=1e-4)
+    np.testing.assert_allclose(person["raw_scores"], poses.raw_scores[1], atol=1e-4)
 
 
 def test_to_coco() -> None:
@@ -244,7 +257,8 @@ def test_to_pandas_is_tidy(tracked: bool) -> None:
     pytest.importorskip("pandas", reason="pandas is optional")
     poses = make_poses(tracked=tracked)
     table = poses.to_pandas()
-    assert list(table.columns) == ["person", "track_id", "person_score", "keypoint", "x", "y", "score"]
+    columns = ["person", "track_id", "person_score", "keypoint", "x", "y", "score", "raw_person_score", "raw_score"]
+    assert list(table.columns) == columns
     assert len(table) == 3 * 17
     row = table[(table.person == 2) & (table.keypoint == "left_wrist")].iloc[0]
     wrist = COCO17.index("left_wrist")

@@ -197,7 +197,10 @@ def test_csv_has_one_row_a_joint(tmp_path: Path) -> None:
             sink.write(frame(index, people))
     rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
     assert len(rows) == 4 * 17
-    assert list(rows[0]) == ["frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score"]
+    assert list(rows[0]) == [
+        "frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score", "raw_person_score",
+        "raw_score",
+    ]  # fmt: skip
     assert [row["keypoint"] for row in rows[:17]] == list(COCO17.names)
     assert {(row["frame"], row["person"], row["track_id"]) for row in rows} == {
         ("0", "0", ""), ("0", "1", ""), ("2", "0", ""), ("3", "0", "7"),
@@ -205,6 +208,7 @@ def test_csv_has_one_row_a_joint(tmp_path: Path) -> None:
     given = frame(3, 1).poses
     assert float(rows[-1]["x"]) == pytest.approx(given.keypoints[0, -1, 0], abs=0.0051)
     assert float(rows[-1]["score"]) == pytest.approx(given.scores[0, -1], abs=0.000051)
+    assert float(rows[-1]["raw_score"]) == pytest.approx(given.raw_scores[0, -1], abs=0.000051)
 
 
 def test_coco_results_load_in_pycocotools(tmp_path: Path) -> None:

@@ -90,7 +90,9 @@ class PoseEstimator(Closeable):
         self._closed = False
         # For those who know their boxes to be right and cannot wait for the poses: a stream.
         self.flip_test = self.bundle.flip_test if flip_test is None else flip_test
-        self.top_down = TopDown(self.backend, self.skeleton, self.bundle.attention_grid, self.flip_test, attention)
+        self.top_down = TopDown(
+            self.backend, self.skeleton, self.bundle.attention_grid, self.flip_test, attention, self.bundle.scores
+        )
         decoding.warm_up()
 
     def __call__(
@@ -108,7 +110,8 @@ class PoseEstimator(Closeable):
         Args:
             image: (H, W, 3) uint8 BGR; grey and BGRA are converted.
             boxes: (N, 4) x, y, width, height in px: one pose a box in the same order, no detector, no suppression.
-            box_scores: (N,), your detector's, which a person's score is a multiple of; 1 where not given.
+            box_scores: (N,), your detector's, which a person's raw score is a multiple of. Without them every box is
+                taken to hold a person, and the score is the probability that the pose is right if one is there.
 
         Returns:
             Poses in image px, best first unless `boxes` are given; an empty `Poses` where nobody is found.
@@ -170,9 +173,9 @@ class PoseEstimator(Closeable):
                 raise InputError("box_scores belong to boxes: give the boxes too, or neither")
             return self.top_down.submit(image, *self.detector(image))
         given = check_boxes(boxes, image.shape[:2])
-        scores = (
-            np.ones(len(given), np.float32) if box_scores is None else as_numbers(box_scores, np.float32, "box_scores")
-        )
+        if box_scores is None:
+            return self.top_down.submit(image, given, None)
+        scores = as_numbers(box_scores, np.float32, "box_scores")
         if scores.shape != (len(given),) and (scores.size or len(given)):
             raise InputError(f"box_scores has shape {scores.shape}, not ({len(given)},): give one for each box")
         return self.top_down.submit(image, given, scores.reshape(len(given)))
@@ -214,7 +217,7 @@ class PoseEstimator(Closeable):
         check_person(poses, person)
         one = poses[person]
         if one.attention is None:
-            again = self.top_down.submit(to_bgr(image), one.boxes, one.person_scores, attention=True).result()
+            again = self.top_down.submit(to_bgr(image), one.boxes, None, attention=True).result()
             one = replace(one, attention=again.attention)
         return attention_areas(one, 0, [keypoint], mode)[0]
 
@@ -224,13 +227,14 @@ class PoseEstimator(Closeable):
             raise InputError(f"the bundle {self.bundle.name} gives no attention: export it with attention outputs")
 
     def describe(self) -> dict[str, Any]:
-        """Name, device and precision, as `transpose run` writes them."""
+        """Name, device, precision, detector and what the scores are, as `transpose run` writes them."""
         return {
             "name": self.bundle.name,
             "device": self.backend.device,
             "precision": self.backend.precision,
             "flip_test": self.flip_test,
             "detector": self.detector.name,
+            "scores": "raw" if self.bundle.scores is None else "probabilities",
         }
 
     def close(self) -> None:

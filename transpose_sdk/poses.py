@@ -28,6 +28,8 @@ TYPES: dict[str, type[np.generic]] = {
     "boxes": np.float32,
     "person_scores": np.float32,
     "track_ids": np.int64,
+    "raw_scores": np.float32,
+    "raw_person_scores": np.float32,
 }
 
 
@@ -52,12 +54,15 @@ class Poses:
 
     Attributes:
         keypoints: Shape (N, K, 2), float32, x and y in image px.
-        scores: Shape (N, K), float32, a keypoint's heatmap maximum.
+        scores: Shape (N, K), float32, the probability that a keypoint lies where a human would put it; of a network
+            whose bundle cannot tell (`transpose models list`) the raw scores. See docs/scores.md.
         boxes: Shape (N, 4), float32, x, y, width, height in image px, as detected (not padded).
-        person_scores: Shape (N,), float32; see the function `person_scores`.
+        person_scores: Shape (N,), float32, the probability that a pose is right, an OKS of at least .5; or as above.
         skeleton: What the K keypoints are.
         track_ids: Shape (N,), int64, or None where nothing tracks.
         attention: What the last attention layer was made of, where it was asked for.
+        raw_scores: Shape (N, K), float32, a keypoint's heatmap maximum; `scores` where not given.
+        raw_person_scores: Shape (N,), float32, see the function `person_scores`; `person_scores` where not given.
 
     Raises:
         InputError: An array has another shape, or holds no numbers. Lists and other types of numbers are converted.
@@ -70,6 +75,8 @@ class Poses:
     skeleton: Skeleton
     track_ids: NDArray[np.int64] | None = None
     attention: Attention | None = None
+    raw_scores: NDArray[np.float32] = None  # type: ignore[assignment]  # an array once made
+    raw_person_scores: NDArray[np.float32] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if not isinstance(self.skeleton, Skeleton):
@@ -78,7 +85,9 @@ class Poses:
             raise InputError(f"Poses.attention is a {type(self.attention).__name__}: give an Attention, or None")
         for name, kind in TYPES.items():
             value = getattr(self, name)
-            if value is not None or name != "track_ids":
+            if value is None and name.startswith("raw_"):
+                object.__setattr__(self, name, getattr(self, name.removeprefix("raw_")))
+            elif value is not None or name != "track_ids":
                 object.__setattr__(self, name, as_numbers(value, kind, f"Poses.{name}"))
         n, k = self.keypoints.shape[0] if self.keypoints.ndim else 0, len(self.skeleton)
         wanted: dict[str, tuple[int, ...]] = {
@@ -87,6 +96,8 @@ class Poses:
             "boxes": (n, 4),
             "person_scores": (n,),
             "track_ids": (n,),
+            "raw_scores": (n, k),
+            "raw_person_scores": (n,),
         }
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -215,17 +226,26 @@ class Poses:
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """The people as one frame of the JSON that `transpose run` writes: only lists, numbers and None.
 
-        Coordinates are rounded to 0.01 px and scores to 0.0001.
+        Coordinates are rounded to 0.01 px and scores to 0.0001; see `transpose_sdk.media.sinks`.
         """
         rows = np.concatenate((self.keypoints.astype(np.float64).round(2), _rounded(self.scores)[..., None]), axis=2)
         return {
             "people": [
-                {"track_id": track_id, "score": score, "box": box, "keypoints": keypoints}
-                for track_id, score, box, keypoints in zip(
+                {
+                    "track_id": track_id,
+                    "score": score,
+                    "box": box,
+                    "keypoints": keypoints,
+                    "raw_score": raw_score,
+                    "raw_scores": raw_scores,
+                }
+                for track_id, score, box, keypoints, raw_score, raw_scores in zip(
                     [None] * len(self) if self.track_ids is None else self.track_ids.tolist(),
                     _rounded(self.person_scores).tolist(),
                     self.boxes.astype(np.float64).round(2).tolist(),
                     rows.tolist(),
+                    _rounded(self.raw_person_scores).tolist(),
+                    _rounded(self.raw_scores).tolist(),
                     strict=True,
                 )
             ]
@@ -251,7 +271,9 @@ class Poses:
         ]
 
     def to_pandas(self) -> pd.DataFrame:
-        """A tidy table, one row a joint: person, track_id, person_score, keypoint, x, y, score.
+        """A tidy table, one row a joint, with the columns of `transpose run --csv`.
+
+        They are person, track_id, person_score, keypoint, x, y, score, raw_person_score, raw_score.
 
         Raises:
             MissingDependencyError: pandas is not installed.
@@ -271,6 +293,8 @@ class Poses:
                 "x": self.keypoints[..., 0].ravel(),
                 "y": self.keypoints[..., 1].ravel(),
                 "score": self.scores.ravel(),
+                "raw_person_score": np.repeat(self.raw_person_scores, k),
+                "raw_score": self.raw_scores.ravel(),
             }
         )
 
@@ -306,19 +330,20 @@ def chosen(poses: Poses, rows: NDArray[np.intp]) -> Poses:
     return poses if np.array_equal(rows, np.arange(len(poses))) else poses[rows]
 
 
-def person_scores(scores: NDArray[np.float32], box_scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Score of each person as published: box score times the mean of the joint scores above 0.2.
+def person_scores(scores: NDArray[np.float32], box_scores: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Raw score of each person, as published: box score times the mean of the joint scores above 0.2.
 
     Args:
         scores: Shape (N, K), of the joints.
-        box_scores: Shape (N,), of the detector.
+        box_scores: Shape (N,), of the detector; 1 where not given.
 
     Returns:
         Shape (N,), float32; 0 where no joint counts.
     """
     counted = scores > SCORE_FLOOR
     total = np.where(counted, scores, 0).sum(1)
-    return (box_scores * total / np.maximum(counted.sum(1), 1)).astype(np.float32)
+    known = np.float32(1) if box_scores is None else box_scores
+    return (known * total / np.maximum(counted.sum(1), 1)).astype(np.float32)
 
 
 def _rounded(scores: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ FEATURES = ("score", "entropy", "joint", "limb", "mirror")  # what the occlusion
 
 @dataclass(frozen=True)
 class OcclusionRule:
-    """How the occlusion hint follows from a joint's score and signals: a logistic rule, fitted for one network.
+    """How the occlusion hint follows from a joint's raw score and signals: a logistic rule, fitted for one network.
 
     Attributes:
         weights: A constant, and one weight for each of `FEATURES`.
@@ -98,7 +98,7 @@ def joint_signals(poses: Poses, rule: OcclusionRule | None = None) -> JointSigna
         shares[:, person] = region_shares(rows, cells, attention.grid, poses.skeleton)
     joint, limb, mirror, elsewhere = shares
     rule = rule or DEFAULT_RULE
-    hint = rule.hint(poses.scores, entropy, joint, limb, mirror)
+    hint = rule.hint(poses.raw_scores, entropy, joint, limb, mirror)
     return JointSignals(entropy, joint, limb, mirror, elsewhere, hint, hint >= rule.threshold)
 
 

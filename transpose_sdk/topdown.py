@@ -28,6 +28,7 @@ from transpose_sdk.crops import (
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.oks import oks_nms
 from transpose_sdk.poses import Poses, chosen, person_scores
+from transpose_sdk.score_maps import ScoreMaps
 from transpose_sdk.skeletons import Skeleton
 
 
@@ -37,7 +38,7 @@ class PersonCrops:
 
     Attributes:
         boxes: (N, 4) x, y, width, height in image px.
-        box_scores: (N,).
+        box_scores: (N,), of a detector; None for boxes that are known to hold a person.
         centers: (N, 2) of the crops, in image px.
         scales: (N, 2) of the crops, in units of 200 px.
         affines: (N, 2, 3), image px to crop px.
@@ -45,7 +46,7 @@ class PersonCrops:
     """
 
     boxes: NDArray[np.float32]
-    box_scores: NDArray[np.float32]
+    box_scores: NDArray[np.float32] | None
     centers: NDArray[np.float32]
     scales: NDArray[np.float32]
     affines: NDArray[np.float64]
@@ -55,13 +56,20 @@ class PersonCrops:
         """Their crops, (N, H, W, 3) uint8 BGR, written into `out` where it is given."""
         return warp_crops(image, self.affines, self.input_size, out)
 
-    def poses(self, outputs: Arrays, skeleton: Skeleton, grid: tuple[int, int] | None = None) -> Poses:
+    def poses(
+        self,
+        outputs: Arrays,
+        skeleton: Skeleton,
+        grid: tuple[int, int] | None = None,
+        maps: ScoreMaps | None = None,
+    ) -> Poses:
         """Decode the network's answer: one pose a box, in the order of the boxes.
 
         Args:
             outputs: Of these crops, or of these crops and then their mirror images, which `flip_average` joins.
             skeleton: Of the heatmaps.
             grid: (height, width) of the attention grid; without it the poses carry no attention.
+            maps: From scores to probabilities; without them the scores are raw.
         """
         if not len(self.boxes):
             return Poses.empty(skeleton)
@@ -73,19 +81,23 @@ class PersonCrops:
             to_image = invert_affines(self.affines).astype(np.float32)
             attention = Attention(outputs.queries, outputs.keys, to_image, grid, self.input_size)
         height, width = outputs.heatmaps.shape[2:]
+        whole = person_scores(scores, self.box_scores)
+        of_people = None if maps is None else maps.given if self.box_scores is None else maps.detected
         return Poses(
             keypoints=heatmap_to_image(coords, self.centers, self.scales, (height, width)),
-            scores=scores,
+            scores=scores if maps is None else maps.joints(scores),
             boxes=self.boxes,
-            person_scores=person_scores(scores, self.box_scores),
+            person_scores=whole if of_people is None else of_people(whole),
             skeleton=skeleton,
             attention=attention,
+            raw_scores=scores,
+            raw_person_scores=whole,
         )
 
 
 def place(
     boxes: NDArray[np.float32],
-    box_scores: NDArray[np.float32],
+    box_scores: NDArray[np.float32] | None,
     input_size: tuple[int, int],
     whole_pixels: bool = False,
 ) -> PersonCrops:
@@ -93,7 +105,7 @@ def place(
 
     Args:
         boxes: (N, 4) x, y, width, height in image px, each with an area.
-        box_scores: (N,).
+        box_scores: (N,), of a detector; None for boxes that are known to hold a person.
         input_size: (height, width) of a crop.
         whole_pixels: Whether crops go to the nearest whole pixels, where they are cut faster.
     """
@@ -107,23 +119,21 @@ def estimate_poses(
     infer: Callable[[NDArray[np.uint8]], Arrays],
     image: NDArray[np.uint8],
     boxes: NDArray[np.float32],
-    box_scores: NDArray[np.float32],
     input_size: tuple[int, int],
     skeleton: Skeleton,
 ) -> Poses:
-    """One pose a box, in the order of the boxes, by any network.
+    """One pose a box, in the order of the boxes, by any network; its scores are raw.
 
     Args:
         infer: Maps (N, H, W, 3) uint8 BGR crops to the network's outputs; N is not 0.
         image: (H, W, 3) uint8 BGR.
         boxes: (N, 4) x, y, width, height in image px, each with an area.
-        box_scores: (N,).
         input_size: (height, width) of a crop.
         skeleton: Of the heatmaps.
     """
     if not len(boxes):
         return Poses.empty(skeleton)
-    people = place(boxes, box_scores, input_size)
+    people = place(boxes, None, input_size)
     return people.poses(infer(people.cut(image)), skeleton)
 
 
@@ -163,6 +173,7 @@ class TopDown:
         grid: (height, width) of the attention grid; None where the network gives no attention.
         flip_test: Whether the mirrored crops are inferred too and averaged.
         attention: Whether the poses carry attention where a call says nothing else.
+        maps: From scores to probabilities; None leaves the scores raw.
 
     Attributes:
         backend: The network.
@@ -175,19 +186,21 @@ class TopDown:
         grid: tuple[int, int] | None = None,
         flip_test: bool = False,
         attention: bool = False,
+        maps: ScoreMaps | None = None,
     ) -> None:
         self.backend = backend
         self._skeleton = skeleton
         self._grid = grid
         self._flip_test = flip_test
         self._attention = attention
+        self._maps = maps
         self._buffers = CropBuffers(backend.input_size)
 
     def submit(
         self,
         image: NDArray[np.uint8],
         boxes: NDArray[np.float32],
-        box_scores: NDArray[np.float32],
+        box_scores: NDArray[np.float32] | None,
         attention: bool | None = None,
         whole_pixels: bool = False,
     ) -> PosesInFlight:
@@ -196,7 +209,7 @@ class TopDown:
         Args:
             image: (H, W, 3) uint8 BGR.
             boxes: (N, 4) x, y, width, height in px, each with an area.
-            box_scores: (N,).
+            box_scores: (N,), of a detector; None for boxes that are known to hold a person.
             attention: Whether the poses carry attention; None leaves it at what the constructor was told.
             whole_pixels: Whether crops go to the nearest whole pixels, up to half a pixel away, where they are cut
                 faster: tracked boxes are no surer than that.
@@ -211,7 +224,8 @@ class TopDown:
             np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
             crops = buffer[: 2 * count]
         flight = self.backend.submit(crops, self._attention if attention is None else attention)
-        return PosesInFlight(people, flight, self._skeleton, self._grid, partial(self._buffers.give_back, buffer))
+        decode = partial(people.poses, skeleton=self._skeleton, grid=self._grid, maps=self._maps)
+        return PosesInFlight(people, flight, decode, partial(self._buffers.give_back, buffer))
 
     def clear(self) -> None:
         """Let go of the memory that is kept for the next crops."""
@@ -225,14 +239,12 @@ class PosesInFlight:
         self,
         people: PersonCrops,
         flight: InFlight,
-        skeleton: Skeleton,
-        grid: tuple[int, int] | None,
+        decode: Callable[[Arrays], Poses],
         release: Callable[[], None],
     ) -> None:
         self._people = people
         self._flight = flight
-        self._skeleton = skeleton
-        self._grid = grid
+        self._decode = decode
         self._release: Callable[[], None] | None = release  # of the crops' memory
 
     def __len__(self) -> int:
@@ -240,8 +252,9 @@ class PosesInFlight:
 
     @property
     def box_scores(self) -> NDArray[np.float32]:
-        """Scores of the boxes as they were given, (N,)."""
-        return self._people.box_scores
+        """Scores of the boxes as they were given, (N,); 1 where none were."""
+        given = self._people.box_scores
+        return np.ones(len(self), np.float32) if given is None else given
 
     def wait(self) -> Arrays:
         """Wait for the network.
@@ -261,7 +274,7 @@ class PosesInFlight:
         Raises:
             BackendError: The device failed.
         """
-        return self._people.poses(self.wait(), self._skeleton, self._grid)
+        return self._decode(self.wait())
 
 
 class CropBuffers:

@@ -73,7 +73,7 @@ class TinyPose:
         """Heatmaps (K, h, w) of a crop (H, W, 3) uint8 BGR."""
         return np.array(self._graph(crop[None])[0][0])
 
-    def pose(self, image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
+    def pose(self, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Poses:
         """Poses of boxes (N, 4), in HRNet's geometry."""
         height, width = self.input_size
         coords, joint_scores = np.empty((len(boxes), 17, 2), np.float32), np.empty((len(boxes), 17), np.float32)
@@ -94,7 +94,7 @@ class TinyPose:
                 heatmaps = 0.5 * (heatmaps + moved)
             found, joint_scores[row] = (values[0] for values in decode_dark(heatmaps[None]))
             coords[row] = (STRIDE * found - affine[:, 2]) * span / width
-        return Poses(coords, joint_scores, boxes, person_scores(joint_scores, scores), COCO17)
+        return Poses(coords, joint_scores, boxes, person_scores(joint_scores), COCO17)
 
 
 def timed(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

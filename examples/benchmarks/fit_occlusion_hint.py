@@ -52,8 +52,8 @@ def collect(
     for name, box, keypoints in labelled_persons(annotations, limit):
         image = read_annotated(images / name)
         poses = estimator(image, boxes=np.array([box], np.float32))
-        found = signals.joint_signals(poses)
-        values = [poses.scores[0] if feature == "score" else getattr(found, feature)[0] for feature in signals.FEATURES]
+        found, raw = signals.joint_signals(poses), poses.raw_scores
+        values = [(raw if feature == "score" else getattr(found, feature))[0] for feature in signals.FEATURES]
         labelled = keypoints[:, 2] > 0
         features.append(np.stack(values, axis=1)[labelled].astype(np.float64))
         hidden.append(keypoints[labelled, 2] == 1)

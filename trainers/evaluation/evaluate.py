@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 Pixels = Annotated[float, Meta(ge=-1e9, le=1e9)]
 HeatmapFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ImageReader = Callable[[str], NDArray[np.uint8]]
-# Maps an image, (N, 4) boxes and (N,) box scores to N poses.
-PoseFunction = Callable[[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]], Poses]
+# Maps an image and (N, 4) boxes of people to N poses.
+PoseFunction = Callable[[NDArray[np.uint8], NDArray[np.float32]], Poses]
 
 
 def evaluate_boxes(
@@ -54,8 +54,8 @@ def evaluate_boxes(
     def outputs(crops: NDArray[np.uint8]) -> Arrays:
         return Outputs(infer(crops))
 
-    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Poses:
-        return estimate_poses(outputs, image, boxes, scores, input_size, benchmark.skeleton)
+    def pose(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> Poses:
+        return estimate_poses(outputs, image, boxes, input_size, benchmark.skeleton)
 
     return score(benchmark, answers_to_boxes(pose, benchmark, read_image), input_size)
 
@@ -96,7 +96,7 @@ def answers_to_boxes(pose: PoseFunction, benchmark: Benchmark, read_image: Image
     """Poses of the annotated boxes, by image id; a person whose box lies outside the image is missed.
 
     Args:
-        pose: Maps an image, boxes (N, 4) and box scores (N,) to N poses.
+        pose: Maps an image and boxes (N, 4) of people to N poses.
         benchmark: The people.
         read_image: Gives the (H, W, 3) BGR image of a file name.
 
@@ -107,7 +107,7 @@ def answers_to_boxes(pose: PoseFunction, benchmark: Benchmark, read_image: Image
     for key, image in _readable(benchmark, read_image, benchmark.people):
         boxes = np.array([item["bbox"] for item in benchmark.people[key]], np.float32)
         owners = np.flatnonzero(touching(boxes, (image.shape[1], image.shape[0])))
-        answers[key] = Answer(pose(image, boxes[owners], np.ones(len(owners), np.float32)), owners)
+        answers[key] = Answer(pose(image, boxes[owners]), owners)
     return answers
 
 

@@ -19,6 +19,7 @@ from msgspec import Meta
 from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import BundleError
 from transpose_sdk.models.variant import Variant
+from transpose_sdk.score_maps import ScoreMaps
 from transpose_sdk.signals import OcclusionRule
 from transpose_sdk.skeletons import Skeleton
 from transpose_sdk.user_folder import models_folder
@@ -131,6 +132,7 @@ class Bundle:
         probe: The self-check; see `transpose_sdk.bundles.probe`.
         occlusion: How the occlusion hint follows from the signals of this network.
         flip_test: Whether the mirrored crop is inferred too and averaged, unless the caller says otherwise.
+        scores: From this network's scores to probabilities; None where that was never fitted: its scores are raw.
         score_threshold: Lowest score of a person that a detector finds.
         accuracy: What was measured.
         published: What the checkpoint's authors say.
@@ -150,6 +152,7 @@ class Bundle:
     probe: Attachment | None = None
     occlusion: OcclusionRule | None = None
     flip_test: bool = False
+    scores: ScoreMaps | None = None
     score_threshold: Share | None = None
     accuracy: Accuracy | None = None
     published: Published | None = None

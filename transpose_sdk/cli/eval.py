@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     benchmark, evaluation = trainers_module("evaluation.benchmark"), trainers_module("evaluation.evaluate")
     pairs, worst = trainers_module("evaluation.pairs"), trainers_module("evaluation.worst")
+    found, scores = trainers_module("evaluation.outcomes"), trainers_module("evaluation.scores")
     kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
     annotations = args.coco or args.mpii or args.lsp
     detector = args.detector if args.boxes == "det" else "frame"
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         **{name: round(value, 4) for name, value in numbers.items()},
         **tables,
     }
+    if kind == "coco":
+        report["scores"] = scores.score_report(found.outcomes(people, answers))
     if args.page is not None:
         read_image = evaluation.image_reader(args.images, people)
         report["worst"] = worst.write_worst(paired, read_image, args.worst or WORST, args.page)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from transpose_sdk.models import TransPose
     from transpose_sdk.poses import Poses
+    from transpose_sdk.score_maps import ScoreMaps
     from transpose_sdk.signals import OcclusionRule
     from transpose_sdk.skeletons import Skeleton
 
@@ -100,7 +101,7 @@ def _from_bundle(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
             "network's --checkpoint"
         )
     model = import_extra("transpose_sdk.models", "train").load_checkpoint(bundle.graph("torch").path)
-    return _from_network(args, image, model, bundle.name, bundle.skeleton)
+    return _from_network(args, image, model, bundle.name, bundle.skeleton, bundle.scores)
 
 
 def _from_checkpoint(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answer:
@@ -113,7 +114,12 @@ def _from_checkpoint(args: argparse.Namespace, image: NDArray[np.uint8]) -> Answ
 
 
 def _from_network(
-    args: argparse.Namespace, image: NDArray[np.uint8], model: TransPose, name: str, skeleton: Skeleton
+    args: argparse.Namespace,
+    image: NDArray[np.uint8],
+    model: TransPose,
+    name: str,
+    skeleton: Skeleton,
+    maps: ScoreMaps | None = None,
 ) -> Answer:
     from transpose_sdk.detectors import open_detector
     from transpose_sdk.models.layer_attention import layer_poses
@@ -124,7 +130,7 @@ def _from_network(
     boxes, scores = open_detector(args.detector)(image)
     if not len(boxes):
         return name, {number: Poses.empty(skeleton) for number in numbers}
-    layers = layer_poses(model, image, boxes, scores, skeleton)
+    layers = layer_poses(model, image, boxes, scores, skeleton, maps)
     return name, {number: without_duplicates(layers[number - 1], model.input_size) for number in numbers}
 
 
@@ -153,6 +159,7 @@ def signals_record(pose: Poses, rule: OcclusionRule | None) -> dict[str, Any]:
     return {
         keypoint: {
             "score": round(float(pose.scores[0, index]), 4),
+            "raw_score": round(float(pose.raw_scores[0, index]), 4),
             **{name: round(float(getattr(signals, name)[0, index]), 4) for name in names},
             "occluded": bool(signals.occluded[0, index]),
         }

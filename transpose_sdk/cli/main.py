@@ -16,6 +16,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("explain", "draw what the joints of a person were inferred from"),
     ("train", "train a network by a recipe"),
     ("eval", "measure a bundle's average precision on annotated images"),
+    ("fit", "make a bundle's scores probabilities, by annotated people"),
     ("export", "turn a checkpoint into a bundle"),
     ("models", "list, describe, import and download networks"),
     ("bench", "measure how fast a network is on this machine, part by part and end to end"),

@@ -200,7 +200,7 @@ def average_precision(answers: Answers, people: People, skeleton: Skeleton) -> f
         keypoints=heatmap_to_image(answers.keypoints, people.centers, people.scales, people.crops.shape[1:3]),
         scores=answers.scores,
         boxes=people.boxes,
-        person_scores=person_scores(answers.scores, np.ones(len(people), np.float32)),
+        person_scores=person_scores(answers.scores),
         skeleton=skeleton,
     )
     results = [row for index, image in enumerate(people.images) for row in poses[index].to_coco(int(image))]

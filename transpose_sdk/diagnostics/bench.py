@@ -220,7 +220,7 @@ def parts_round(work: Work, estimator: PoseEstimator) -> dict[tuple[str, str], f
     batch = np.resize(np.concatenate(work.crops), (BATCH, *backend.input_size, 3))
     height, width = image.shape[:2]
     boxes = np.tile(np.array([width / 4, height / 4, width / 4, height / 2], np.float32), (BATCH, 1))
-    people, buffer = place(boxes, np.ones(BATCH, np.float32), backend.input_size), np.empty_like(batch)
+    people, buffer = place(boxes, None, backend.input_size), np.empty_like(batch)
     outputs = backend.infer(batch, attention=backend.has_attention)
     figures = {
         ("network, one person", "ms"): _milliseconds(lambda: backend.infer(batch[:1])),

@@ -23,11 +23,19 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = "transpose-sdk/poses/1"
-CSV_COLUMNS = ("frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score")
+CSV_COLUMNS = (
+    "frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score", "raw_person_score",
+    "raw_score",
+)  # fmt: skip
 
 
 def frame_record(frame: PosedFrame) -> dict[str, Any]:
-    """One frame of the `run` schema: {"index", "time", "people": [{"track_id", "score", "box", "keypoints"}]}."""
+    """One frame of the `run` schema.
+
+    {"index", "time", "people": [{"track_id", "score", "box", "keypoints", "raw_score", "raw_scores"}]}, where each
+    keypoint is [x, y, score]. The scores are probabilities where the model's `scores` says so, the raw ones are what
+    the network gave: box score times heatmap maxima, and heatmap maxima.
+    """
     return {"index": frame.index, "time": round(frame.time, 6), **frame.poses.to_dict()}
 
 
@@ -143,11 +151,12 @@ class CsvSink(FileSink):
         Raises:
             SinkError: The disk is full, or the sink is closed.
         """
-        record = frame_record(frame)
+        record, names = frame_record(frame), frame.poses.skeleton.names
+        about = record["index"], record["time"]
         rows = [
-            (record["index"], record["time"], person, entry["track_id"], entry["score"], name, x, y, score)
+            (*about, person, entry["track_id"], entry["score"], name, *joint, entry["raw_score"], raw_score)
             for person, entry in enumerate(record["people"])
-            for name, (x, y, score) in zip(frame.poses.skeleton.names, entry["keypoints"], strict=True)
+            for name, joint, raw_score in zip(names, entry["keypoints"], entry["raw_scores"], strict=True)
         ]
         self._file.append(_csv_lines(rows))
 

@@ -134,6 +134,7 @@ class PoseSmoother:
             new.exchanged[here], put_back, believed = self._sides(measured, scores, old, time)
             skeleton = new.poses.skeleton
             measured, scores = (exchange(values, put_back, skeleton) for values in (measured, scores))
+            new.poses.raw_scores[here] = exchange(new.poses.raw_scores[here], put_back, skeleton)
             before, motion, last, last_scores = (
                 exchange(values, believed, skeleton) for values in (before, motion, last, last_scores)
             )
@@ -195,7 +196,9 @@ def _new_state(poses: Poses, time: float) -> _State:
     """Tracks seen for the first time; the arrays that the filter writes are copies."""
     seen = np.where(poses.scores > SCORE_FLOOR, time, -np.inf)
     return _State(
-        poses=replace(poses, keypoints=poses.keypoints.copy(), scores=poses.scores.copy()),
+        poses=replace(
+            poses, keypoints=poses.keypoints.copy(), scores=poses.scores.copy(), raw_scores=poses.raw_scores.copy()
+        ),
         time=np.full(len(poses), time),
         size=np.maximum(poses.boxes[:, 2:].max(axis=1, initial=1), 1),
         velocity=np.zeros_like(poses.keypoints),

@@ -50,7 +50,7 @@ def heatmap_area(estimator: PoseEstimator, frame: Frame, person: int, keypoint: 
         BackendError: The device failed.
     """
     poses, input_size = frame.poses[person], estimator.bundle.input_size
-    people = place(poses.boxes, poses.person_scores, input_size)
+    people = place(poses.boxes, None, input_size)
     heatmap = np.maximum(estimator.backend.infer(people.cut(frame.image)).heatmaps[0, keypoint], 0)
     size = (heatmap.shape[0], heatmap.shape[1])
     transform = cell_transform(invert_affines(people.affines)[0], size, input_size)

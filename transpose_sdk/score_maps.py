@@ -1,0 +1,62 @@
+"""What a network's scores are worth: monotone maps to the probability of being right, fitted for each bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transpose_sdk.errors import InputError
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """A monotone map from raw scores to probabilities: straight lines between points, level beyond the outermost.
+
+        >>> import numpy as np
+        >>> from transpose_sdk.score_maps import ScoreMap
+        >>> ScoreMap(raw=(0.0, 0.5, 1.0), probability=(0.1, 0.8, 0.9))(np.float32([0.25, 0.5, 2.0])).round(2).tolist()
+        [0.45, 0.8, 0.9]
+
+    Attributes:
+        raw: The points' raw scores, rising.
+        probability: The points' probabilities, rising: a map that is level somewhere would give people who differ one
+            score, and average precision would be another.
+    """
+
+    raw: tuple[float, ...]
+    probability: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        raw, probability = np.asarray(self.raw, np.float64), np.asarray(self.probability, np.float64)
+        if raw.shape != probability.shape or len(raw) < 2:
+            raise InputError(f"{len(raw)} raw scores and {len(probability)} probabilities: give two or more of both")
+        for name, values in (("raw scores", raw), ("probabilities", probability)):
+            if not (np.isfinite(values).all() and (np.diff(values) > 0).all()):
+                raise InputError(f"{name} {values.tolist()} do not rise: give finite numbers, each above the last one")
+        if probability[0] < 0 or probability[-1] > 1:
+            raise InputError(f"probabilities {probability.tolist()}: give numbers from 0 to 1")
+
+    def __call__(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities of raw scores of any shape."""
+        return np.interp(scores, self.raw, self.probability).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ScoreMaps:
+    """The maps of a bundle, its `scores`.
+
+    Attributes:
+        joints: From a heatmap's maximum to the probability that the joint lies where a human would put it: that its
+            term of the OKS is at least .5.
+        given: From the published score of a person to the probability that the pose is right, an OKS of at least .5,
+            in a box that holds a person.
+        detected: The same in a box that a detector found, which may hold nobody.
+        fitted_on: The people whom the maps were fitted on.
+    """
+
+    joints: ScoreMap
+    given: ScoreMap
+    detected: ScoreMap
+    fitted_on: str = ""
