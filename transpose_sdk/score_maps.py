@@ -49,14 +49,18 @@ class ScoreMaps:
 
     Attributes:
         joints: From a heatmap's maximum to the probability that the joint lies where a human would put it: that its
-            term of the OKS is at least .5.
+            term of the OKS is at least .5. One for each joint: hips are found more often than they are sure, eyes less.
         given: From the published score of a person to the probability that the pose is right, an OKS of at least .5,
             in a box that holds a person.
         detected: The same in a box that a detector found, which may hold nobody.
         fitted_on: The people whom the maps were fitted on.
     """
 
-    joints: ScoreMap
+    joints: tuple[ScoreMap, ...]
     given: ScoreMap
     detected: ScoreMap
     fitted_on: str = ""
+
+    def of_joints(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities of the raw scores (N, K) of as many joints as there are maps."""
+        return np.stack([joint(scores[:, place]) for place, joint in enumerate(self.joints)], axis=1)

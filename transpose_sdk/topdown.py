@@ -85,7 +85,7 @@ class PersonCrops:
         of_people = None if maps is None else maps.given if self.box_scores is None else maps.detected
         return Poses(
             keypoints=heatmap_to_image(coords, self.centers, self.scales, (height, width)),
-            scores=scores if maps is None else maps.joints(scores),
+            scores=scores if maps is None else maps.of_joints(scores),
             boxes=self.boxes,
             person_scores=whole if of_people is None else of_people(whole),
             skeleton=skeleton,

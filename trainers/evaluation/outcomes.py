@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.boxes import box_iou
+from transpose_sdk.media.coco import area_of
 from transpose_sdk.oks import joint_similarity, oks
 from transpose_sdk.poses import Poses
+from transpose_sdk.skeletons import Skeleton
 
 from .benchmark import Benchmark
 from .pairs import Answer
@@ -27,21 +29,25 @@ class Outcomes:
     """N poses and J joints, each with its scores and whether it is right.
 
     Attributes:
+        skeleton: Of the joints.
         images: (N,) ids of the poses' images.
         people: (N,) scores of the poses.
         raw_people: (N,) raw scores.
         people_right: (N,) bool, an OKS of at least `RIGHT` with a person whom no better pose has.
         joint_images: (J,) ids of the joints' images.
+        kinds: (J,) index of each joint in the skeleton.
         joints: (J,) scores of the joints that a human labelled, of poses in the boxes of true persons.
         raw_joints: (J,) raw scores.
         joints_right: (J,) bool, a term of the OKS of at least `RIGHT`.
     """
 
+    skeleton: Skeleton
     images: NDArray[np.int64]
     people: Float
     raw_people: Float
     people_right: Bool
     joint_images: NDArray[np.int64]
+    kinds: NDArray[np.intp]
     joints: Float
     raw_joints: Float
     joints_right: Bool
@@ -67,7 +73,7 @@ def outcomes(benchmark: Benchmark, answers: Mapping[int, Answer]) -> Outcomes:
         people = benchmark.people.get(key, [])
         truth = np.array([item["keypoints"] for item in people], np.float64).reshape(len(people), -1, 3)
         truth = truth if len(people) else np.zeros((0, len(poses.skeleton), 3))
-        areas = np.array([item.get("area", item["bbox"][2] * item["bbox"][3]) for item in people], np.float64)
+        areas = np.array([area_of(item) for item in people], np.float64)
         labelled = truth[..., 2] > 0
         fit = oks(truth[..., :2], poses.keypoints, areas, poses.skeleton, labelled)
         if asked is None:
@@ -89,8 +95,10 @@ def outcomes(benchmark: Benchmark, answers: Mapping[int, Answer]) -> Outcomes:
             near = joint_similarity(squared, areas[own, None], np.array(poses.skeleton.sigmas)) >= RIGHT
             counted = labelled[own]
             scores, raw = poses.scores[in_place][counted], poses.raw_scores[in_place][counted]
-            joints.append((np.full(counted.sum(), key), scores, raw, near[counted]))
-    return Outcomes(*_joined(rows), *_joined(joints))
+            joints.append((np.full(counted.sum(), key), np.nonzero(counted)[1], scores, raw, near[counted]))
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, bool)
+    every_joint = _joined(joints or [(nothing[0], *nothing)])
+    return Outcomes(benchmark.skeleton, *_joined(rows or [nothing]), *every_joint)
 
 
 def _by_image(benchmark: Benchmark) -> dict[int, list[dict[str, Any]]]:
@@ -131,6 +139,4 @@ def _matched(fit: NDArray[np.float32], poses: Poses) -> tuple[Bool, NDArray[np.i
 
 def _joined(rows: list[tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
     """Columns of all rows."""
-    if not rows:
-        return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, bool)
     return tuple(np.concatenate(column) for column in zip(*rows, strict=True))

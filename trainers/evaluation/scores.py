@@ -24,7 +24,7 @@ from .reliability import calibration_error, fit_map, reliability
 if TYPE_CHECKING:
     from transpose_sdk.estimator import PoseEstimator
 
-LEAST = 100  # right answers, and as many wrong ones, below which a map would be a guess
+LEAST = 50  # right answers, and as many wrong ones, below which a map would be a guess
 
 
 def chosen_images(benchmark: Benchmark, share: float = 1.0, sources: Sequence[str] | None = None) -> Benchmark:
@@ -58,7 +58,7 @@ def chosen_images(benchmark: Benchmark, share: float = 1.0, sources: Sequence[st
 
 
 def fit_scores(
-    estimator: PoseEstimator, benchmark: Benchmark, images: Path, name: str, seen: bool = False
+    estimator: PoseEstimator, benchmark: Benchmark, images: Path, name_of_data: str, seen: bool = False
 ) -> tuple[dict[str, Any], ScoreMaps]:
     """Fit a bundle's maps: those of joints and of given boxes in annotated boxes, the other in the detector's.
 
@@ -66,7 +66,7 @@ def fit_scores(
         estimator: Of the bundle, with the detector, which should report doubtful boxes too.
         benchmark: The people.
         images: Folder of the images.
-        name: Of the people, for the bundle.
+        name_of_data: Of the people, for the bundle.
         seen: Whether the network was trained on them.
 
     Returns:
@@ -77,40 +77,68 @@ def fit_scores(
     """
     given = outcomes(benchmark, evaluate_estimator(estimator, benchmark, images, "gt"))
     detected = outcomes(benchmark, evaluate_estimator(estimator, benchmark, images, "det"))
-    wanted = {
-        "joints": (given.raw_joints, given.joints_right, given.joint_images),
-        "given": (given.raw_people, given.people_right, given.images),
-        "detected": (detected.raw_people, detected.people_right, detected.images),
-    }
-    maps: dict[str, ScoreMap] = {}
+    of_joints, crossed = _fit_joints(given, np.ones(len(given.joints), bool)), np.empty_like(given.raw_joints)
+    for own in _halves(given.joint_images):
+        for joint, of_joint in enumerate(_fit_joints(given, ~own)):
+            rows = own & (given.kinds == joint)
+            crossed[rows] = of_joint(given.raw_joints[rows])
     report: dict[str, Any] = {"images": len(benchmark.content["images"])}
-    for what, (raw, right, image) in wanted.items():
-        if min(right.sum(), (~right).sum()) < LEAST:
-            raise DataError(
-                f"{what}: {int(right.sum())} of {len(right)} answers are right, and {LEAST} right ones and as many "
-                "wrong ones are needed: give more people"
-            )
-        maps[what] = fit_map(raw, right)
-        report[what] = {
-            "answers": len(right),
-            "right": round(float(right.mean()), 4),
-            "raw_error": round(calibration_error(raw, right), 4),
-            "error": round(calibration_error(_crossed(raw, right, image), right), 4),
-            **asdict(maps[what]),
-        }
+    report["joints"] = _row(given.raw_joints, crossed, given.joints_right)
+    of_people: dict[str, ScoreMap] = {}
+    for name, found in (("given", given), ("detected", detected)):
+        raw, right = found.raw_people, found.people_right
+        of_people[name], crossed = _fit(raw, right, name), np.empty_like(raw)
+        for own in _halves(found.images):
+            crossed[own] = fit_map(raw[~own], right[~own])(raw[own])
+        report[name] = _row(raw, crossed, right)
     state = "trained on them" if seen else "not trained on them"
-    fitted_on = f"{len(given.people_right)} people of {name}, {state}; detector {estimator.detector.name}"
-    return {**report, "fitted_on": fitted_on}, ScoreMaps(**maps, fitted_on=fitted_on)
+    fitted_on = f"{len(given.people)} people of {name_of_data}, {state}; detector {estimator.detector.name}"
+    result = ScoreMaps(of_joints, **of_people, fitted_on=fitted_on)
+    return {**report, "scores": asdict(result)}, result
 
 
-def _crossed(raw: Float, right: Bool, image: NDArray[np.int64]) -> Float:
-    """Probabilities by maps fitted on the other half of the images."""
-    ids = np.unique(image)
-    half = np.isin(image, np.random.default_rng(0).permutation(ids)[: len(ids) // 2])
-    result = np.empty(len(raw), np.float32)
-    for own in (half, ~half):
-        result[own] = fit_map(raw[~own], right[~own])(raw[own])
-    return result
+def _fit(raw: Float, right: Bool, what: str) -> ScoreMap:
+    """A map, where there are enough answers."""
+    if not _enough(right):
+        raise DataError(
+            f"{what}: {int(right.sum())} of {len(right)} answers are right, and {LEAST} right ones and as many wrong "
+            "ones are needed: give more people"
+        )
+    return fit_map(raw, right)
+
+
+def _enough(right: Bool) -> bool:
+    return bool(min(right.sum(), (~right).sum()) >= LEAST)
+
+
+def _fit_joints(found: Outcomes, rows: Bool) -> tuple[ScoreMap, ...]:
+    """A map for each joint: one for a left and a right one, that of all where too few are labelled."""
+    raw, right, kinds = found.raw_joints[rows], found.joints_right[rows], found.kinds[rows]
+    of_all = _fit(raw, right, "joints")
+    maps: list[ScoreMap] = []
+    for joint, mirrored in enumerate(found.skeleton.mirrored):
+        own = (kinds == joint) | (kinds == mirrored)
+        if mirrored < joint:
+            maps.append(maps[mirrored])
+        else:
+            maps.append(fit_map(raw[own], right[own]) if _enough(right[own]) else of_all)
+    return tuple(maps)
+
+
+def _halves(images: NDArray[np.int64]) -> tuple[Bool, Bool]:
+    """The answers of one half of the images, and of the other."""
+    ids = np.unique(images)
+    half = np.isin(images, np.random.default_rng(0).permutation(ids)[: len(ids) // 2])
+    return half, ~half
+
+
+def _row(raw: Float, crossed: Float, right: Bool) -> dict[str, Any]:
+    return {
+        "answers": len(right),
+        "right": round(float(right.mean()), 4),
+        "raw_error": round(calibration_error(raw, right), 4),
+        "error": round(calibration_error(crossed, right), 4),
+    }
 
 
 def score_report(found: Outcomes) -> dict[str, Any]:

@@ -244,6 +244,11 @@ def read_bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
     for graph in bundle.graphs.values():
         for file in graph.sha256:
             _inside(folder, file)
+    if bundle.scores is not None and len(bundle.scores.joints) != len(bundle.keypoints or ()):
+        raise BundleError(
+            f"{folder / FILE} has maps for the scores of {len(bundle.scores.joints)} joints, its skeleton has "
+            f"{len(bundle.keypoints or ())}: fit them again with `transpose fit`"
+        )
     return replace(bundle, description=description)
 
 

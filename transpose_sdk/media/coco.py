@@ -27,13 +27,14 @@ COCO_NUMBERS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR
 
 @dataclass(frozen=True)
 class _Image:
-    """What is read of an image; width and height in px, where they are stated."""
+    """What is read of an image; width and height in px, where they are stated; boxes x, y, width, height, score."""
 
     id: int
     file_name: str
     width: float = 0
     height: float = 0
     source: str = ""
+    person_boxes: tuple[tuple[float, float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
