@@ -34,12 +34,12 @@ FLOORS = (
     ("dependency", "boxes"),
     ("poses",),
     ("attention", "oks"),
-    ("crops", "decoding", "skeletons"),
+    ("crops", "decoding", "skeletons", "scores"),
     # The ground.
     ("checks", "backend", "closeable", "whole_file", "user_folder"),
     ("arrays", "errors"),
 )
-VOCABULARY = ("signals", "dependency", "boxes", "poses", "attention", "oks", "crops", "decoding", "skeletons")
+VOCABULARY = ("signals", "dependency", "boxes", "poses", "attention", "oks", "crops", "decoding", "skeletons", "scores")
 FLOOR = {name: number for number, names in enumerate(reversed(FLOORS)) for name in names}
 
 # What a function imports of ours: the package that it needs is an extra, or it is a command's own.
@@ -59,7 +59,7 @@ SAME_NAME = {
     "loop": "of the training of pose networks, and of the detector",
 }
 LONGEST = 350  # lines
-AT_THE_TOP = 17  # files beside __init__.py
+AT_THE_TOP = 18  # files beside __init__.py
 
 
 @cache

@@ -12,7 +12,8 @@ import pytest
 
 from transpose_sdk.attention import Attention
 from transpose_sdk.errors import InputError, MissingDependencyError
-from transpose_sdk.poses import TYPES, Poses, person_scores
+from transpose_sdk.poses import TYPES, Poses
+from transpose_sdk.scores import person_scores
 from transpose_sdk.skeletons import COCO17, MPII16
 
 

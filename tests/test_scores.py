@@ -18,7 +18,7 @@ from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.bundles.writer import amend_bundle
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import BundleError, InputError
-from transpose_sdk.score_maps import ScoreMap, ScoreMaps
+from transpose_sdk.scores import ScoreMap, ScoreMaps
 
 MAP = ScoreMap((0.0, 0.5, 1.25), (0.05, 0.7, 0.99))
 MAPS = ScoreMaps(

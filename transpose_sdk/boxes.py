@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Float
-from transpose_sdk.poses import SCORE_FLOOR, Poses
+from transpose_sdk.poses import Poses
+from transpose_sdk.scores import SCORE_FLOOR
 
 # A person's box is larger than the extent of the keypoints by these shares of it: left and right, top, bottom. Medians
 # of 2865 people with 15 or more keypoints.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
 
-SCORE_FLOOR = 0.2  # joints at or below don't count in a person's score, as published
-
 # The arrays of a Poses, one row a person, and their types.
 TYPES: dict[str, type[np.generic]] = {
     "keypoints": np.float32,
@@ -62,7 +60,7 @@ class Poses:
         track_ids: Shape (N,), int64, or None where nothing tracks.
         attention: What the last attention layer was made of, where it was asked for.
         raw_scores: Shape (N, K), float32, a keypoint's heatmap maximum; `scores` where not given.
-        raw_person_scores: Shape (N,), float32, see the function `person_scores`; `person_scores` where not given.
+        raw_person_scores: Shape (N,), float32, see `transpose_sdk.scores`; `person_scores` where not given.
 
     Raises:
         InputError: An array has another shape, or holds no numbers. Lists and other types of numbers are converted.
@@ -328,22 +326,6 @@ def chosen(poses: Poses, rows: NDArray[np.intp]) -> Poses:
     attention of a person takes 0.4 MB to copy.
     """
     return poses if np.array_equal(rows, np.arange(len(poses))) else poses[rows]
-
-
-def person_scores(scores: NDArray[np.float32], box_scores: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-    """Raw score of each person, as published: box score times the mean of the joint scores above 0.2.
-
-    Args:
-        scores: Shape (N, K), of the joints.
-        box_scores: Shape (N,), of the detector; 1 where not given.
-
-    Returns:
-        Shape (N,), float32; 0 where no joint counts.
-    """
-    counted = scores > SCORE_FLOOR
-    total = np.where(counted, scores, 0).sum(1)
-    known = np.float32(1) if box_scores is None else box_scores
-    return (known * total / np.maximum(counted.sum(1), 1)).astype(np.float32)
 
 
 def _rounded(scores: NDArray[np.float32]) -> NDArray[np.float64]:

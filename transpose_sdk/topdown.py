@@ -27,8 +27,8 @@ from transpose_sdk.crops import (
 )
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.oks import oks_nms
-from transpose_sdk.poses import Poses, chosen, person_scores
-from transpose_sdk.score_maps import ScoreMaps
+from transpose_sdk.poses import Poses, chosen
+from transpose_sdk.scores import ScoreMaps, person_scores
 from transpose_sdk.skeletons import Skeleton
 
 

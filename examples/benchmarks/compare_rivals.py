@@ -29,7 +29,8 @@ from transpose_sdk.crops import PADDING
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from transpose_sdk.poses import Poses, person_scores
+from transpose_sdk.poses import Poses
+from transpose_sdk.scores import person_scores
 from transpose_sdk.skeletons import COCO17
 from transpose_sdk.trainers.evaluation.benchmark import Benchmark, read_benchmark
 from transpose_sdk.trainers.evaluation.evaluate import (

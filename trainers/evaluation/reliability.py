@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from transpose_sdk.arrays import Bool
-from transpose_sdk.score_maps import ScoreMap
+from transpose_sdk.scores import ScoreMap
 
 BINS = 10
 # Raw scores where a map may bend: a heatmap is taught to peak at 1, and few peaks pass it.

@@ -19,7 +19,7 @@ from msgspec import Meta
 from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import BundleError
 from transpose_sdk.models.variant import Variant
-from transpose_sdk.score_maps import ScoreMaps
+from transpose_sdk.scores import ScoreMaps
 from transpose_sdk.signals import OcclusionRule
 from transpose_sdk.skeletons import Skeleton
 from transpose_sdk.user_folder import models_folder

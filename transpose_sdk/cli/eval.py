@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     benchmark, evaluation = trainers_module("evaluation.benchmark"), trainers_module("evaluation.evaluate")
     pairs, worst = trainers_module("evaluation.pairs"), trainers_module("evaluation.worst")
-    found, scores = trainers_module("evaluation.outcomes"), trainers_module("evaluation.scores")
+    found, scores = trainers_module("evaluation.outcomes"), trainers_module("evaluation.fitted_scores")
     kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
     annotations = args.coco or args.mpii or args.lsp
     detector = args.detector if args.boxes == "det" else "frame"

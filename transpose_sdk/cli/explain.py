@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from transpose_sdk.models import TransPose
     from transpose_sdk.poses import Poses
-    from transpose_sdk.score_maps import ScoreMaps
+    from transpose_sdk.scores import ScoreMaps
     from transpose_sdk.signals import OcclusionRule
     from transpose_sdk.skeletons import Skeleton
 

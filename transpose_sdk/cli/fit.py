@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
-FROM = 0.15  # box score: below lie a hundred boxes an image, of which two in a thousand are right
+FROM = 0.2  # box score: below lie fifty boxes an image and more, of which some in a thousand are right
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from transpose_sdk.estimator import PoseEstimator
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    benchmarks, scores = trainers_module("evaluation.benchmark"), trainers_module("evaluation.scores")
+    benchmarks, scores = trainers_module("evaluation.benchmark"), trainers_module("evaluation.fitted_scores")
     with PoseEstimator(args.bundle, args.device, args.precision, args.detector, detector_score=FROM) as estimator:
         people = benchmarks.read_benchmark(args.coco, estimator.skeleton, "coco")
         people = scores.chosen_images(people, args.share, args.sources)

@@ -14,7 +14,8 @@ from transpose_sdk.convert.runners import Infer
 from transpose_sdk.crops import heatmap_to_image
 from transpose_sdk.media.coco import coco_numbers
 from transpose_sdk.oks import oks
-from transpose_sdk.poses import SCORE_FLOOR, Poses, person_scores
+from transpose_sdk.poses import Poses
+from transpose_sdk.scores import SCORE_FLOOR, person_scores
 from transpose_sdk.skeletons import Skeleton
 
 ROWS = 3  # attention rows compared a person, those of the best joints

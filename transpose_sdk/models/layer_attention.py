@@ -13,7 +13,7 @@ from transpose_sdk.backend import Outputs
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.poses import Poses
-from transpose_sdk.score_maps import ScoreMaps
+from transpose_sdk.scores import ScoreMaps
 from transpose_sdk.skeletons import Skeleton
 from transpose_sdk.topdown import place
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.checks.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.errors import InputError
-from transpose_sdk.poses import SCORE_FLOOR, TYPES, Poses, chosen
+from transpose_sdk.poses import TYPES, Poses, chosen
+from transpose_sdk.scores import SCORE_FLOOR
 from transpose_sdk.tracking.side_swaps import exchange, exchanged
 
 # Joints of at least this score are followed at full speed; below, the filter leans on what it knows.

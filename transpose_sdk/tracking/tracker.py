@@ -13,7 +13,8 @@ from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.boxes import box_iou, grown_boxes, pose_boxes
 from transpose_sdk.checks.ranges import ABOVE_0, COUNT, FROM_0, SHARE, check_ranges
 from transpose_sdk.oks import oks, oks_nms
-from transpose_sdk.poses import SCORE_FLOOR, Poses, chosen
+from transpose_sdk.poses import Poses, chosen
+from transpose_sdk.scores import SCORE_FLOOR
 from transpose_sdk.skeletons import Skeleton
 
 

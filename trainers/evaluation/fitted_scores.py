@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transpose_sdk.arrays import Bool, Float
 from transpose_sdk.checks.ranges import SHARE
 from transpose_sdk.errors import DataError
-from transpose_sdk.score_maps import ScoreMap, ScoreMaps
+from transpose_sdk.scores import ScoreMap, ScoreMaps
 
 from ..data.split import is_held_out
 from .benchmark import Benchmark

@@ -1,4 +1,4 @@
-"""What a network's scores are worth: monotone maps to the probability of being right, fitted for each bundle."""
+"""Scores: raw, as published, and the monotone maps that make them probabilities, fitted for each bundle."""
 
 from __future__ import annotations
 
@@ -9,13 +9,31 @@ from numpy.typing import NDArray
 
 from transpose_sdk.errors import InputError
 
+SCORE_FLOOR = 0.2  # joints of a raw score at or below don't count in a person's raw score, as published
+
+
+def person_scores(scores: NDArray[np.float32], box_scores: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Raw score of each person, as published: box score times the mean of the joint scores above 0.2.
+
+    Args:
+        scores: Shape (N, K), of the joints.
+        box_scores: Shape (N,), of the detector; 1 where not given.
+
+    Returns:
+        Shape (N,), float32; 0 where no joint counts.
+    """
+    counted = scores > SCORE_FLOOR
+    total = np.where(counted, scores, 0).sum(1)
+    known = np.float32(1) if box_scores is None else box_scores
+    return (known * total / np.maximum(counted.sum(1), 1)).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class ScoreMap:
     """A monotone map from raw scores to probabilities: straight lines between points, level beyond the outermost.
 
         >>> import numpy as np
-        >>> from transpose_sdk.score_maps import ScoreMap
+        >>> from transpose_sdk.scores import ScoreMap
         >>> ScoreMap(raw=(0.0, 0.5, 1.0), probability=(0.1, 0.8, 0.9))(np.float32([0.25, 0.5, 2.0])).round(2).tolist()
         [0.45, 0.8, 0.9]
 
