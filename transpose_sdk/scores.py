@@ -34,8 +34,9 @@ class ScoreMap:
 
         >>> import numpy as np
         >>> from transpose_sdk.scores import ScoreMap
-        >>> ScoreMap(raw=(0.0, 0.5, 1.0), probability=(0.1, 0.8, 0.9))(np.float32([0.25, 0.5, 2.0])).round(2).tolist()
-        [0.45, 0.8, 0.9]
+        >>> probability = ScoreMap(raw=(0.0, 0.5, 1.0), probability=(0.1, 0.75, 1.0))
+        >>> probability(np.float32([0.5, 0.75, 2.0])).tolist()
+        [0.75, 0.875, 1.0]
 
     Attributes:
         raw: The points' raw scores, rising.
