@@ -149,7 +149,7 @@ def test_errors_with_the_shipped_weights(
 @pytest.mark.usefixtures("shipped")
 def test_run_writes_every_output(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = clip.parent / "out"
-    options = ["--detector", "frame", "--start", "2", "--stride", "2", "--max-frames", "4", "--device", "CPU"]
+    options = ["--flip", "--detector", "frame", "--start", "2", "--stride", "2", "--max-frames", "4", "--device", "CPU"]
     for option, name in [
         ("--save", "video.mp4"), ("--json", "poses.json"), ("--jsonl", "poses.jsonl"), ("--csv", "poses.csv"),
         ("--coco", "coco.json"), ("--openpose", "openpose"), ("--mot", "mot.txt"),
@@ -165,6 +165,7 @@ def test_run_writes_every_output(clip: Path, capfd: pytest.CaptureFixture[str]) 
     assert document["schema"] == "transpose-sdk/poses/1"
     assert document["source"]["name"] == str(clip)
     assert document["model"]["name"] == DEFAULT_MODEL
+    assert document["model"]["flip_test"] is True
     indices = [entry["index"] for entry in document["frames"]]
     assert indices == [2, 4, 6, 8]
     assert [entry["time"] for entry in document["frames"]] == pytest.approx([0.2, 0.4, 0.6, 0.8])

@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--precision", help="fp32, fp16 or int8 (default: the fastest of the right)")
     model.add_argument("--detector", default="person", help="person, frame, or a detector's path (default: person)")
     model.add_argument("--detector-score", type=float, metavar="S", help="lowest score of a person (default: its own)")
+    model.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="look at the mirrored person too: better, in twice the network's time (default: as the bundle does)",
+    )
     frames = parser.add_argument_group("frames")
     frames.add_argument("--start", type=_at_least(0), default=0, metavar="N", help="first frame, counted from 0")
     frames.add_argument("--stop", type=_at_least(1), metavar="N", help="frame to stop before")
@@ -77,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             args.precision,
             args.detector,
             attention=args.attention is not None,
+            flip_test=args.flip,
             detector_score=args.detector_score,
         )
         stack.enter_context(estimator)
