@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.media import pictures
+from transpose_sdk.media import encoder, pictures
 from transpose_sdk.media.files import FileSink
 from transpose_sdk.media.frames import SourceFrame
 from transpose_sdk.media.sinks import (
@@ -390,15 +395,83 @@ def test_a_full_disk_behind_an_open_stream_is_named() -> None:
         JsonLinesSink(full).write(frame(0))
 
 
-def test_damaged_video_is_reported(tmp_path: Path) -> None:
-    """OpenCV does not tell that writes fail; the finished file shows it."""
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+def test_a_video_that_does_not_fit_is_an_error_and_can_be_played(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 160, 3), np.uint8)
+    poses = frame(0, people=0).poses
     with (
-        pytest.raises(SinkError, match="is damaged"),
-        file_size_limit(2000),
-        VideoSink(tmp_path / "out.mp4", 10) as sink,
+        pytest.raises(SinkError, match=r"out.*(too large|No space)"),
+        file_size_limit(900_000),
+        VideoSink(tmp_path / f"out{suffix}", 10) as sink,
     ):
-        for index in range(20):
+        for index, picture in enumerate(noise):
+            sink.write(StillFrame(index, index / 10, picture, poses))
+    assert len(list(open_source(tmp_path / f"out{suffix}"))) >= 20
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".mov", ".mkv", ".avi"])
+def test_browsers_and_phones_play_what_is_saved(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / (os.fsdecode(b"caf\xe9 50%d") + suffix)  # a name that is not UTF-8
+    with VideoSink(path, 29.97) as sink:
+        for index in range(5):
+            sink.write(frame(index, size=(65, 49), fps=29.97))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (64, 48)  # a pixel is cut off: nothing is scaled
+        assert stream.codec_context.name == ("mjpeg" if suffix == ".avi" else "h264")
+        assert stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
+        assert stream.average_rate == pytest.approx(29.97, rel=1e-3)
+        assert sum(1 for _ in container.decode(stream)) == 5
+    if suffix in (".mp4", ".m4v", ".mov"):  # one index, as editors want it, and not the fragments of a recording
+        assert stream.frames == 5
+        boxes, place, data = [], 0, path.read_bytes()
+        while place < len(data):
+            boxes.append(data[place + 4 : place + 8].decode())
+            place += int.from_bytes(data[place : place + 4], "big")
+        assert "moof" not in boxes
+        assert boxes.count("moov") == 1
+    assert len(list(open_source(path))) == 5
+
+
+def test_colours_are_kept(tmp_path: Path) -> None:
+    colours = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255), (40, 90, 200)]
+    picture = np.repeat(np.uint8([colours]), 16, axis=1).repeat(48, axis=0)
+    for suffix in (".mp4", ".avi"):
+        with VideoSink(tmp_path / f"out{suffix}", 10) as sink:
+            sink.write(StillFrame(0, 0.0, picture, frame(0, people=0).poses))
+        (read,) = open_source(tmp_path / f"out{suffix}")
+        np.testing.assert_allclose(read.image[24, 8::16], np.uint8(colours), atol=8)
+        by_opencv = cv2.VideoCapture(str(tmp_path / f"out{suffix}")).read()[1]
+        np.testing.assert_allclose(by_opencv[24, 8::16], np.uint8(colours), atol=8)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+def test_a_killed_process_leaves_what_can_be_played(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    program = f"""
+import os, signal
+from test_sinks import VideoSink, frame
+sink = VideoSink({str(path)!r}, 10)
+for index in range(200):
+    sink.write(frame(index))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent, check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    frames = list(open_source(path))
+    assert [read.index for read in frames] == list(range(len(frames)))
+    assert len(frames) >= 150  # 2 s are lost at most, and what the encoder's threads work on
+
+
+def test_without_h264_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(encoder, "has_x264", lambda: False)
+    with VideoSink(tmp_path / "out.mp4", 10) as sink:
+        for index in range(5):
             sink.write(frame(index))
+    assert caplog.text.count("browsers do not play") == 1
+    assert len(list(open_source(tmp_path / "out.mp4"))) == 5
 
 
 def test_images(tmp_path: Path) -> None:

@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
+from transpose_sdk.media.encoder import CONTAINERS, Encoder
 from transpose_sdk.media.files import FileSink, PosedFrame, closed_error, sink_errors, write_whole
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES
-from transpose_sdk.media.quiet import quiet_opencv
 
 logger = logging.getLogger(__name__)
 
-# The codecs that every OpenCV build can write, for each container.
-VIDEO_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-# cv2.VideoWriter says nothing when the disk is full. Stopping with this much left keeps room for the index at the end
-# of an mp4, without which nothing of it can be played.
+# Stopping with this much left on the disk keeps room for the index at the end of an mp4.
 RESERVED_BYTES = 16 << 20
 # A gap in the times is shown as a still picture, of at most this many seconds: twice as long as a lost camera is waited
 # for, while a clock that was set anew must not fill the disk.
@@ -41,7 +38,7 @@ class VideoSink(FileSink):
     A frame is shown until the next one's time: repeated where that comes late (a camera that slows down, dropped
     frames, a variable rate), left out where that comes before the next picture is due. So the newest frame is written
     with the next one, or on closing. A frame of another size than the first is fitted into the first one's size. One
-    pixel is cut off odd widths and heights.
+    pixel is cut off odd widths and heights. The video is H.264, which browsers and phones play, and MJPEG in an AVI.
 
         >>> import transpose_sdk as tp
         >>> with tp.PoseStream("clip.mp4") as stream, tp.VideoSink("out.mp4") as video:
@@ -57,8 +54,8 @@ class VideoSink(FileSink):
         """Create the file.
 
         Args:
-            path: .mp4, .m4v, .mov, .mkv or .avi; a missing folder is created. Of these .mkv and .avi can be played
-                even after the process was killed.
+            path: .mp4, .m4v, .mov, .mkv or .avi; a missing folder is created. All can be played even after the process
+                was killed, up to its last 2 s.
             fps: Frames per second. If unknown, the times of the first frames decide: their rate, or the smallest
                 multiple of it that moves smoothly.
             annotator: How to draw the poses.
@@ -67,9 +64,9 @@ class VideoSink(FileSink):
             SinkError: The suffix is none of these, or the file cannot be written.
         """
         self.path = Path(path)
-        if self.path.suffix.lower() not in VIDEO_CODECS:
+        if self.path.suffix.lower() not in CONTAINERS:
             raise SinkError(
-                f"cannot write a video to {path}: expected a name that ends in {', '.join(VIDEO_CODECS)}; rename it"
+                f"cannot write a video to {path}: expected a name that ends in {', '.join(CONTAINERS)}; rename it"
             )
         if fps is not None and not fps > 0:
             raise InputError(f"fps={fps!r}: give frames per second as a number above 0")
@@ -89,12 +86,16 @@ class VideoSink(FileSink):
         """Draw the poses and add the picture.
 
         Raises:
-            SinkError: No codec, the disk is full, or the sink is closed; what was written so far can be played.
+            SinkError: The disk is full, or the sink is closed; what was written so far can be played.
         """
         if self._closed:
             raise closed_error(self.path)
         picture = self._annotator.annotate(frame.image, frame.poses)
-        self._size = self._size if self._waiting else (picture.shape[1], picture.shape[0])
+        height, width = (max(2, side // 2 * 2) for side in picture.shape[:2])
+        if not self._waiting:
+            self._size = (width, height)
+        if self._size == (width, height):
+            picture = picture[:height, :width]
         with sink_errors(self.path):
             free = shutil.disk_usage(self.path.parent).free
         if free < RESERVED_BYTES:
@@ -123,8 +124,7 @@ class VideoSink(FileSink):
         """Finish the video; where no frame came, leave no file.
 
         Raises:
-            SinkError: The finished file cannot be played (a full disk: OpenCV does not report failed writes), or there
-                is no codec and the video was too short to tell before.
+            SinkError: The file cannot be finished.
         """
         if self._closed:
             return
@@ -133,53 +133,41 @@ class VideoSink(FileSink):
             with sink_errors(self.path):
                 self.path.unlink(missing_ok=True)
             return
-        video = self._write_waiting()
-        ((start, picture),) = self._waiting
-        # How long the last frame lasts is told by nobody: as long as the ones before it.
-        lasts = min(self._intervals[-1], float(np.median(self._intervals))) if self._intervals else 1 / video.fps
-        video.show(picture, start + lasts)
-        video.release(picture)
-        with quiet_opencv():
-            check = cv2.VideoCapture(str(self.path))
-            playable = check.isOpened() and check.grab()
-            check.release()
-        if not playable:
-            raise SinkError(f"{self.path} is damaged: expected a playable video; check the free space of its disk")
+        start, picture = self._waiting[-1]
+        try:
+            video = self._write_waiting()
+            # How long the last frame lasts is told by nobody: as long as the ones before it.
+            lasts = min(self._intervals[-1], float(np.median(self._intervals))) if self._intervals else 1 / video.fps
+            video.show(picture, start + lasts)
+        finally:
+            if self._video is not None:
+                self._video.close(picture)
 
 
 class _PacedVideo:
     """A video of constant rate, whose pictures last until given times."""
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int], start: float) -> None:
-        """Open the file. Raises SinkError where OpenCV has no codec for it."""
+        """Open the file. Raises SinkError where that fails."""
         self.fps = fps
         self._start = start
-        self._written = 0
-        code = VIDEO_CODECS[path.suffix.lower()]
-        with quiet_opencv():
-            self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, size)
-        if not self._writer.isOpened():
-            path.unlink(missing_ok=True)
-            raise SinkError(
-                f"OpenCV cannot write {code} video of {size[0]}x{size[1]} px to {path}: expected a build with FFmpeg; "
-                "try a name that ends in .avi, or install opencv-python-headless from PyPI"
-            )
+        self._encoder = Encoder(path, fps, size)
 
     def show(self, picture: NDArray[np.uint8], end: float) -> None:
         """Write a picture as often as it takes to last until a time in s, which may be not at all."""
-        for _ in range(math.floor((end - self._start) * self.fps + 0.5) - self._written):
-            self._written += 1  # first: Ctrl-C comes through right behind the write, and closing goes on from here
-            self._writer.write(picture)
+        self._encoder.write(picture, math.floor((end - self._start) * self.fps + 0.5) - self._encoder.written)
 
     def skip(self, seconds: float) -> None:
         """Leave out so much of the time that comes next."""
         self._start += seconds
 
-    def release(self, picture: NDArray[np.uint8]) -> None:
+    def close(self, picture: NDArray[np.uint8]) -> None:
         """Finish the file; where all frames were over before the first picture was due, it holds this one."""
-        if not self._written:
-            self._writer.write(picture)
-        self._writer.release()
+        try:
+            if not self._encoder.written:
+                self._encoder.write(picture)
+        finally:
+            self._encoder.close()
 
 
 class ImageSink(FileSink):

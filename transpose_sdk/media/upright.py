@@ -11,6 +11,7 @@ import numpy as np
 from av import FFmpegError, VideoFrame
 from av.filter import Graph
 from av.sidedata.sidedata import SideData
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from transpose_sdk.arrays import Image
 
@@ -18,16 +19,17 @@ from transpose_sdk.arrays import Image
 LONGEST_PIXEL = 8
 
 
-def upright(frame: VideoFrame, aspect: Fraction | None) -> Image:
+def upright(frame: VideoFrame, aspect: Fraction | None, reformatter: VideoReformatter) -> Image:
     """The picture of a frame as (H, W, 3) uint8 BGR, which belongs to the caller alone.
 
     Args:
         frame: As it was decoded.
+        reformatter: The same for all frames of a video: it keeps its tables.
         aspect: Width of a pixel divided by its height. The shorter side of the picture's pixels is scaled up, so that
             nothing that was recorded is lost.
     """
     width, height = _square(frame.width, frame.height, aspect)
-    shown = frame.reformat(width, height, "bgr24", interpolation="BICUBIC")
+    shown = reformatter.reformat(frame, width, height, "bgr24", interpolation=Interpolation.BICUBIC)
     plane = shown.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : 3 * width]
     image = np.ascontiguousarray(rows).reshape(height, width, 3)  # copies only where FFmpeg has padded the rows

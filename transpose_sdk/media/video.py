@@ -12,7 +12,9 @@ from itertools import chain
 from typing import IO
 
 from av import FFmpegError, VideoFrame
+from av.video.reformatter import VideoReformatter
 
+from transpose_sdk.arrays import Image
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.ahead import Ahead
@@ -91,6 +93,7 @@ class VideoSource(Closeable):
         self.size: tuple[int, int] | None = upright_size(self._first, self._decoder.aspect)
         self._period = 1.0 / (self._raw_fps or DEFAULT_FPS)
         self._clock = FrameClock(self._period)
+        self._reformatter = VideoReformatter()
         self._index: int | None = None  # of the next frame
         self._began: float | None = None  # when a live source's first frame came
         self._ahead: Ahead[Arrival] | None = None
@@ -124,7 +127,7 @@ class VideoSource(Closeable):
                 continue
             seconds = self._clock.tick(self._stamp(frame, index, arrived))
             if index in self._frames:
-                yield SourceFrame(index, seconds, upright(frame, self._decoder.aspect), owned=True)
+                yield SourceFrame(index, seconds, self._show(frame), owned=True)
         self._tell()
 
     def _stamp(self, frame: VideoFrame, index: int, arrived: float) -> float:
@@ -135,6 +138,9 @@ class VideoSource(Closeable):
         if self._stated_fps or frame.time is None:
             return index * self._period
         return frame.time - self._start
+
+    def _show(self, frame: VideoFrame) -> Image:
+        return upright(frame, self._decoder.aspect, self._reformatter)
 
     def _tell(self) -> None:
         """Say once, at the end, what was left out."""
