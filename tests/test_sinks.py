@@ -23,7 +23,7 @@ import pytest
 
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.media import encoder, pictures
+from transpose_sdk.media import encoding, pictures
 from transpose_sdk.media.files import FileSink
 from transpose_sdk.media.frames import SourceFrame
 from transpose_sdk.media.sinks import (
@@ -466,7 +466,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_without_h264_the_log_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(encoder, "has_x264", lambda: False)
+    monkeypatch.setattr(encoding, "has_x264", lambda: False)
     with VideoSink(tmp_path / "out.mp4", 10) as sink:
         for index in range(5):
             sink.write(frame(index))

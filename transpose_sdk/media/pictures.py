@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.errors import InputError, SinkError
-from transpose_sdk.media.encoder import CONTAINERS, Encoder
+from transpose_sdk.media.encoding import CONTAINERS, VideoEncoder
 from transpose_sdk.media.files import FileSink, PosedFrame, closed_error, sink_errors, write_whole
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES
@@ -151,7 +151,7 @@ class _PacedVideo:
         """Open the file. Raises SinkError where that fails."""
         self.fps = fps
         self._start = start
-        self._encoder = Encoder(path, fps, size)
+        self._encoder = VideoEncoder(path, fps, size)
 
     def show(self, picture: NDArray[np.uint8], end: float) -> None:
         """Write a picture as often as it takes to last until a time in s, which may be not at all."""

@@ -36,7 +36,7 @@ FRAGMENT = 2.0
 BT601 = 6  # how swscale makes luma and chroma of RGB, told to the players (ITU-T H.273)
 
 
-class Encoder:
+class VideoEncoder:
     """A video of constant rate that grows picture by picture, and that can be played after a crash, too.
 
     An MP4 is written in fragments, which become a plain MP4 with one index at the end; the index of the others is no
