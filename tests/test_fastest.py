@@ -341,7 +341,7 @@ CHOICE = """
 def test_the_whole_road_on_a_lesser_processor(
     name: str, cap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real graphs and times. Which is faster there is for `examples/precision_choice.py`: what is taken has to fit."""
+    """Real graphs and times: what is taken has to fit; the faster is for examples/benchmarks/precision_choice.py."""
     monkeypatch.setenv("TRANSPOSE_HOME", str(tmp_path))
     precision, choice = json.loads(run_capped(cap, f"\n    NAME = {name!r}" + CHOICE))
     assert set(choice["milliseconds"]) == {"fp16", "int8"}

@@ -1,7 +1,7 @@
 """INT8 or not: timed the first time a bundle is opened on a machine, then remembered.
 
 With VNNI and without BF16, INT8 takes two thirds to three quarters of the time of FP16; with AMX, or with AVX2 alone,
-it takes as long or longer (`python examples/precision_choice.py`).
+it takes as long or longer (`python examples/benchmarks/precision_choice.py`).
 """
 
 from __future__ import annotations

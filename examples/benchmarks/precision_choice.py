@@ -1,6 +1,6 @@
 """How often the choice between FP16 and INT8 comes out the same, on this processor and on what it has of lesser ones.
 
-    python examples/precision_choice.py [--bundle NAME ...] [--trials 12]
+    python examples/benchmarks/precision_choice.py [--bundle NAME ...] [--trials 12]
 
 Every processor is a process of its own: OpenVINO leaves out the instructions above a cap, and calculates in FP32, as
 processors without BF16 do. A trial is what the first opening of a bundle does. The table on stdout is Markdown.
