@@ -1,10 +1,12 @@
-"""The examples in docstrings and of the README are run, on the photo of two people and a clip of it."""
+"""The examples in docstrings and of the README are run, on a photo of two people and a clip of it; pages hold true."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import pytest
 import transpose_sdk
 
 DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("stream", "media", "drawing", "tracking")  # beside the files at the top: what a program imports
 
 
@@ -65,9 +68,46 @@ def test_examples_say_what_happens(example: doctest.DocTest, files: Path) -> Non
 
 
 def test_the_readmes_program_runs(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     exec(readme.partition("```python\n")[2].partition("```")[0], {})
     assert len(capsys.readouterr().out.splitlines()) >= 3
     assert (files / "out.mp4").stat().st_size > 1000
     assert len((files / "out.csv").read_text().splitlines()) == 1 + 3 * 2 * 17
     assert cv2.imread("out.jpg").shape == (540, 960, 3)
+
+
+def texts() -> list[str]:
+    """All texts in the library's source; what is filled in is an X."""
+    nodes = [
+        node
+        for path in (ROOT / "transpose_sdk").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    filled = [node.values for node in nodes if isinstance(node, ast.JoinedStr)]
+    plain = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    whole = ["".join(part.value if isinstance(part, ast.Constant) else "X" for part in parts) for parts in filled]
+    return plain + whole
+
+
+def test_troubleshooting_explains_messages_that_there_are() -> None:
+    page = (ROOT / "docs" / "howto" / "troubleshooting.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^\*\*(`.*`)\*\*$", page, re.MULTILINE)
+    messages = [message for entry in entries for message in re.findall(r"`([^`]+)`", entry)]
+    assert len(messages) > 12
+    known, missing = texts(), []
+    for message in messages:
+        # Words in capitals stand for what is filled in; what is fixed has to be together in one text.
+        fixed = [re.escape(part) for part in re.split(r"\b[A-Z]{2,}\b|\bN\b", message)]
+        pattern = re.compile(".*".join(fixed), re.DOTALL)
+        if not any(pattern.search(text) for text in known):
+            missing.append(message)
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]), ids=lambda path: path.name
+)
+def test_links_within_the_repository_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
+    made = {"commands.md"} | {f"{bundle.stem}.md" for bundle in (ROOT / "transpose_sdk" / "assets").glob("*.tpose")}
+    assert [link for link in links if not (path.parent / link).exists() and Path(link).name not in made] == []

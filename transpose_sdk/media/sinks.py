@@ -40,14 +40,16 @@ def frame_record(frame: PosedFrame) -> dict[str, Any]:
 
 
 class JsonSink(FileSink):
-    """The `run` schema as one JSON document, which can be parsed after every frame.
+    """The `run` schema as one JSON document.
 
-    >>> import transpose_sdk as tp
-    >>> with tp.PoseStream("clip.mp4") as stream:
-    ...     facts = {"source": stream.source.name, "model": stream.estimator.describe()}
-    ...     with tp.JsonSink("poses.json", **facts, skeleton=stream.estimator.skeleton) as sink:
-    ...         for frame in stream:
-    ...             sink.write(frame)
+        >>> import transpose_sdk as tp
+        >>> with tp.PoseStream("clip.mp4") as stream:
+        ...     facts = {"source": stream.source.name, "model": stream.estimator.describe()}
+        ...     with tp.JsonSink("poses.json", **facts, skeleton=stream.estimator.skeleton) as sink:
+        ...         for frame in stream:
+        ...             sink.write(frame)
+
+    It can be parsed after every frame.
     """
 
     def __init__(
@@ -131,14 +133,16 @@ class JsonLinesSink(FileSink):
 
 
 class CsvSink(FileSink):
-    """A tidy table: one row a joint, with the columns CSV_COLUMNS; an unknown track id is an empty cell.
+    """A tidy table: one row a joint, with the columns CSV_COLUMNS.
 
-    >>> import transpose_sdk as tp
-    >>> with tp.PoseStream("clip.mp4") as stream, tp.CsvSink("poses.csv") as sink:
-    ...     for frame in stream:
-    ...         sink.write(frame)
-    >>> open("poses.csv").readline().split(",")[:4]
-    ['frame', 'time', 'person', 'track_id']
+        >>> import transpose_sdk as tp
+        >>> with tp.PoseStream("clip.mp4") as stream, tp.CsvSink("poses.csv") as sink:
+        ...     for frame in stream:
+        ...         sink.write(frame)
+        >>> open("poses.csv").readline().split(",")[:4]
+        ['frame', 'time', 'person', 'track_id']
+
+    An unknown track id is an empty cell.
     """
 
     def __init__(self, path: str | Path) -> None:
