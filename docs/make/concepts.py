@@ -54,7 +54,7 @@ def draw_crop(image: NDArray[np.uint8], estimator: tp.PoseEstimator, box: NDArra
     left.plot([x, x + w, x + w, x, x], [y, y, y + h, y + h, y], "--", color="white", label="the detector's box")
     left.plot(*corners.T, color="tab:orange", linewidth=2, label="the crop")
     left.set(xlim=(middle[0] - 1.6 * reach, middle[0] + 1.6 * reach), ylim=(middle[1] + reach, middle[1] - reach))
-    left.legend(loc="upper left")
+    left.legend(loc="upper left", facecolor="0.25", labelcolor="white")
     right.imshow(cut[..., ::-1])
     right.set_title(f"{width}x{height} px, as the network gets it", fontsize=9)
     save(figure, (left, right), out / "crop.jpg")
