@@ -2,7 +2,7 @@
 
     python examples/count_crossings.py clip.mp4 --line 0.5 0 0.5 1
 
-The line is given in shares of the frame's width and height; who comes from its right, seen from its first end, goes in.
+The line is given in shares of the frame's width and height. Over one from top to bottom, in is from left to right.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ import numpy as np
 
 import transpose_sdk as tp
 
-MEMORY = 5  # frames
+MEMORY = 3  # frames: who errs on one of them is outvoted
 
 
 class MedianFilter:
-    """Steadies joints, at the price of a lag of half its memory."""
+    """Takes leaps of a frame away, at the price of a lag of half its memory."""
 
     def __init__(self, memory: int = MEMORY) -> None:
         self.memory = memory
