@@ -51,7 +51,7 @@ def encode(
     tick: int = 600,
     aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
-    format: str | None = None,
+    container: dict[str, str] | None = None,
 ) -> Path:
     """Write a video.
 
@@ -64,10 +64,10 @@ def encode(
         tick: Their unit is this part of a second.
         aspect: Width of a pixel divided by its height.
         options: For the encoder.
-        format: The container, where the suffix does not tell.
+        container: Options for the muxer.
     """
-    with av.open(str(path), "w", format=format) as container:
-        stream = container.add_stream(codec, rate=rate)
+    with av.open(str(path), "w", options=container or {}) as file:
+        stream = file.add_stream(codec, rate=rate)
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = {"preset": "ultrafast", "x264-params": "log-level=none"} if codec == "libx264" else {}
         stream.options |= options or {}
@@ -82,8 +82,8 @@ def encode(
             frame = av.VideoFrame.from_ndarray(image, "bgr24")
             if times is not None:
                 frame.time_base, frame.pts = Fraction(1, tick), int(times[index] * tick)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
     return path
 
 

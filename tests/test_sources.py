@@ -290,6 +290,54 @@ def test_what_is_read_ahead_is_no_longer_the_callers() -> None:
     assert (lent[0] == 5).all()
 
 
+def test_names_of_jpegs(tmp_path: Path) -> None:
+    data = cv2.imencode(".jpg", np.full((8, 10, 3), 90, np.uint8))[1].tobytes()
+    for name in ("a.jfif", "b.jpe", "c.JPG"):
+        (tmp_path / name).write_bytes(data)
+        assert len(list(open_source(tmp_path / name))) == 1
+    assert len(list(open_source(tmp_path))) == 3
+
+
+def animation(path: Path, count: int = 4) -> Path:
+    """Pictures of ever lighter grey, a tenth of a second each; the kind by the name."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow comes with the explain extra")
+    first, *rest = (image.fromarray(np.full((40, 60, 3), 60 + 40 * index, np.uint8)) for index in range(count))
+    first.save(path, save_all=True, append_images=rest, duration=100, loop=0)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.apng"])
+def test_animations_give_all_their_pictures(tmp_path: Path, name: str) -> None:
+    if name == "a.webp" and not hasattr(cv2, "imreadanimation"):
+        pytest.skip("OpenCV reads animated WebP from 4.11 on")
+    path = animation(tmp_path / "a.png").rename(tmp_path / name) if name == "a.apng" else animation(tmp_path / name)
+    with open_source(path) as source:
+        assert source.name == str(path)
+        frames = list(source)
+    assert [round((int(frame.image[20, 30, 0]) - 60) / 40) for frame in frames] == [0, 1, 2, 3]
+    np.testing.assert_allclose([frame.time for frame in frames], [0, 0.1, 0.2, 0.3], atol=1e-6)
+    still = tmp_path / f"still{Path(name).suffix}"
+    animation(tmp_path / ("still.png" if name == "a.apng" else still.name), 1)
+    assert len(list(open_source(still if still.exists() else tmp_path / "still.png"))) == 1
+
+
+def test_what_a_folder_holds_beside_pictures_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("clip.mp4", "phone.HEIC", "moving.gif"):
+        (folder / name).write_bytes(b"whatever")
+    assert len(list(open_source(folder))) == 3
+    (message,) = caplog.messages
+    assert all(word in message for word in ("3 files of", "clip.mp4", "moving.gif", "phone.HEIC", "passed over"))
+    caplog.clear()
+    assert len(list(open_source(str(folder / "*")))) == 3
+    assert "clip.mp4" in caplog.text
+    for path in folder.glob("shot_*"):
+        path.unlink()
+    with pytest.raises(SourceError, match=r"no images in the folder .*clip\.mp4"):
+        open_source(folder)
+    with pytest.raises(SourceError, match="convert it to JPEG"):
+        open_source(folder / "phone.HEIC")
+
+
 class EndlessCamera:
     """An iterator that knows how to close itself, as a caller's own camera may."""
 

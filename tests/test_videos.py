@@ -343,6 +343,50 @@ def test_a_live_stream_begins_with_what_is_new(tmp_path: Path) -> None:
     assert (np.diff([frame.time for frame in frames]) > 0).all()
 
 
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.ts", "clip.mp4"])
+def test_fifos_and_stdin(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / name, [grey(i) for i in range(12)], container={"movflags": "faststart"})
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    threading.Thread(target=lambda: fifo.write_bytes(path.read_bytes())).start()
+    with open_source(fifo) as source:
+        assert source.name == str(fifo)
+        assert [number(frame.image) for frame in source] == list(range(12))
+    program = "import sys; from transpose_sdk.media.sources import open_source; print(len(list(open_source('-'))))"
+    for piped in (True, False):  # a pipe, and stdin that is a file
+        with path.open("rb") as file:
+            given = {"input": file.read()} if piped else {"stdin": file}
+            found = subprocess.run(
+                [sys.executable, "-c", program], check=True, timeout=60, stdout=subprocess.PIPE, **given
+            )
+        assert found.stdout.split() == [b"12"]
+
+
+def test_closing_ends_a_wait_for_a_pipes_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    path = encode(tmp_path / "clip.ts", [grey(i % 20) for i in range(100)])
+    writer = threading.Thread(target=lambda: (tmp_path / "fifo").open("wb", buffering=0).write(path.read_bytes()))
+    held = os.open(tmp_path / "fifo", os.O_RDWR)  # a writer that says nothing more and stays
+    writer.start()
+    source = open_source(tmp_path / "fifo")
+    reader = threading.Thread(target=lambda: list(source))
+    reader.start()
+    time.sleep(1)
+    assert reader.is_alive()
+    began = time.monotonic()
+    source.close()
+    reader.join(5)
+    assert time.monotonic() - began < 1
+    os.close(held)
+
+
+def test_a_pipe_that_is_no_video_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    threading.Thread(target=lambda: (tmp_path / "fifo").write_bytes(b"no video" * 100)).start()
+    with pytest.raises(SourceError, match=r"fifo can be decoded .*one go"):
+        open_source(tmp_path / "fifo")
+
+
 def test_two_takers_of_one_source_share_its_frames(tmp_path: Path) -> None:
     source = open_source(encode(tmp_path / "clip.mp4", [grey(i) for i in range(10)]))
     with source:

@@ -24,7 +24,9 @@ FILE_OPTIONS = ("save", "json", "jsonl", "csv", "coco", "openpose", "mot")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `transpose run`."""
-    parser.add_argument("source", metavar="SOURCE", help="video, image, folder, quoted glob, camera index, or URL")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="video, image, folder, quoted glob, camera index, URL, FIFO, or - for stdin"
+    )
     model = parser.add_argument_group("network")
     model.add_argument("--model", default=DEFAULT_MODEL, help="shipped network or a path (default: %(default)s)")
     model.add_argument("--device", default="AUTO", help="AUTO, CPU, GPU, NPU, ... (default: AUTO)")

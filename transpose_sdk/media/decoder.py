@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.stream import Discard
 
 from transpose_sdk.errors import SourceError
+from transpose_sdk.media.pipe import Pipe
 
 # A network stream that says nothing for this long counts as gone.
 NETWORK_TIMEOUT = 5.0  # seconds
@@ -29,7 +30,7 @@ LONGEST_GAP = 10.0  # seconds
 LIVE_PROTOCOLS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "srtp", "srt", "udp", "tcp", "mmsh", "mmst", "whep")
 
 
-def is_network(target: str | IO[bytes]) -> bool:
+def is_network(target: str | IO[bytes] | Pipe) -> bool:
     """Whether a target of `Decoder` is neither a file nor a stream of this machine."""
     return isinstance(target, str) and not target.startswith("file:")
 
@@ -45,7 +46,7 @@ class Decoder:
         live: Whether the frames come as they are taken: by protocol, or as a camera's JPEGs over HTTP.
     """
 
-    def __init__(self, target: str | IO[bytes], live: bool | None = None) -> None:
+    def __init__(self, target: str | IO[bytes] | Pipe, live: bool | None = None) -> None:
         """Open what FFmpeg can.
 
         Args:

@@ -213,7 +213,8 @@ class ImageSink(FileSink):
         path = self.path
         if not self._single:
             path = path / (self._names[frame.index] if self._names is not None else f"{frame.index:06d}.jpg")
-        found, data = cv2.imencode(path.suffix, self._annotator.annotate(frame.image, frame.poses))
+        kind = ".jpg" if path.suffix.lower() == ".jfif" else path.suffix  # a name of JPEG that OpenCV does not know
+        found, data = cv2.imencode(kind, self._annotator.annotate(frame.image, frame.poses))
         if not found:
             raise SinkError(f"OpenCV cannot encode {path.suffix} images for {path}: use .png or .jpg")
         write_whole(path, data.tobytes())

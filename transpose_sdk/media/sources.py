@@ -18,14 +18,15 @@ import numpy as np
 from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.media.animated import animated_webp, is_animated
 from transpose_sdk.media.camera import CameraSource
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_image
+from transpose_sdk.media.listing import NAMED, pictures_among
+from transpose_sdk.media.pipe import is_pipe, open_pipe, open_stdin
 from transpose_sdk.media.video import VideoSource
 
 logger = logging.getLogger(__name__)
-
-NAMED = 5  # unreadable images that the log names
 
 SourceSpec = str | os.PathLike[str] | int | Source | Iterable[object]
 
@@ -57,9 +58,10 @@ def open_source(
     `itertools.chain(generator)` lends a generator that way.
 
     Args:
-        spec: A video or image file, a folder of images, a glob of images, a camera's index (also as a string), an
-            rtsp:// or http:// URL, one (H, W, 3) uint8 BGR array (grey and BGRA are converted), any iterable of such
-            arrays or of (seconds, array) pairs, or a Source, which is given back.
+        spec: A video or image file, a folder of images, a glob of images, a FIFO, - for a video that is piped into
+            stdin, a camera's index (also as a string), an rtsp:// or http:// URL, one (H, W, 3) uint8 BGR array (grey
+            and BGRA are converted), any iterable of such arrays or of (seconds, array) pairs, or a Source, which is
+            given back.
         start: Index of the first frame.
         stop: Index of the frame to stop before; None for all.
         stride: Hand out every stride-th frame.
@@ -101,33 +103,45 @@ def _open_path(spec: str, frames: FrameRange, fps: float | None, live: bool | No
     elif "://" in spec:
         return VideoSource(spec, spec, frames, fps, live)
     path = Path(spec).expanduser()
+    if spec == "-" or is_pipe(path):
+        pipe = open_stdin() if spec == "-" else open_pipe(path)
+        return VideoSource(pipe, "stdin" if spec == "-" else spec, frames, fps, live)
     if path.is_dir():
-        images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        images, others = pictures_among(path.iterdir(), spec)
         if not images:
             raise SourceError(
                 f"no images in the folder {spec}: expected files such as .jpg or .png; give a folder of images or a "
-                "video file"
+                f"video file{f' ({others})' if others else ''}"
             )
         return ImageSource(images, frames, fps, spec)
     if path.is_file():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            return ImageSource([path], frames, fps, spec)
-        return VideoSource(f"file:{path.absolute()}", str(path), frames, fps)
+        return _of_one_file(path, frames, fps)
     if spec.isascii() and spec.isdigit():
         return CameraSource(int(spec), frames, fps)
     if glob.has_magic(spec):
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob: no absolute
-        images = [p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        images, others = pictures_among((match for match in matches if match.is_file()), spec)
         if not images:
             raise SourceError(
                 f"{spec} matches {len(matches)} files but no images: expected files such as .jpg or .png; quote the "
-                "pattern and check it"
+                f"pattern and check it{f' ({others})' if others else ''}"
             )
         return ImageSource(images, frames, fps, spec)
     raise SourceError(
         f"there is no file or folder {spec}: expected a video, an image, a folder or glob of images, a camera index or "
         "a URL; check the path"
     )
+
+
+def _of_one_file(path: Path, frames: FrameRange, fps: float | None) -> Source:
+    suffix, animated = path.suffix.lower(), is_animated(path)
+    if suffix in (".heic", ".heif"):
+        raise SourceError(f"{path} is HEIF, which is not read: convert it to JPEG, or set the phone to take JPEGs")
+    if suffix == ".webp" and animated:
+        return ArraySource(animated_webp(path), frames, fps, str(path))
+    if suffix in IMAGE_SUFFIXES and not animated:
+        return ImageSource([path], frames, fps, str(path))
+    return VideoSource(f"file:{path.absolute()}", str(path), frames, fps)
 
 
 class ImageSource(Closeable):
@@ -186,13 +200,13 @@ class ArraySource(Closeable):
     The frames hold copies, and a generator is closed when the iteration ends; see `open_source`.
     """
 
-    def __init__(self, arrays: Iterable[object], frames: FrameRange, fps: float | None = None) -> None:
-        """Nothing is taken from the iterable before the first frame is asked for."""
+    def __init__(self, arrays: Iterable[object], frames: FrameRange, fps: float | None = None, name: str = "") -> None:
+        """Nothing is taken from the iterable before the first frame is asked for; `name` is the user's for it."""
         self._arrays = arrays
         self._frames = frames
         self._raw_fps = fps or DEFAULT_FPS
         self._closed = False
-        self.name = type(arrays).__name__
+        self.name = name or type(arrays).__name__
         self.kind = "array"
         self.fps = fps / frames.stride if fps else None
         self.frame_count = len(frames.of(len(arrays))) if isinstance(arrays, list | tuple | np.ndarray) else None

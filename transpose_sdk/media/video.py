@@ -20,6 +20,7 @@ from transpose_sdk.errors import SourceError
 from transpose_sdk.media.ahead import Ahead
 from transpose_sdk.media.decoder import Decoder, is_network
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame
+from transpose_sdk.media.pipe import Pipe
 from transpose_sdk.media.reopening import reopened
 from transpose_sdk.media.seeking import time_of_frame
 from transpose_sdk.media.upright import deinterlaced, upright, upright_size
@@ -51,7 +52,7 @@ class VideoSource(Closeable):
 
     def __init__(
         self,
-        target: str | IO[bytes],
+        target: str | IO[bytes] | Pipe,
         name: str,
         frames: FrameRange,
         fps: float | None = None,
@@ -107,6 +108,8 @@ class VideoSource(Closeable):
         if self._ahead is not None:
             self._ahead.close()  # the thread that reads is in no hurry, and closes the decoder
         else:
+            if isinstance(self._target, Pipe):
+                self._target.close()  # wakes who waits for its writer
             self._decoder.close()
         self._tell()
 
@@ -206,7 +209,7 @@ class VideoSource(Closeable):
                         raise SourceError(
                             f"reading {self.name} broke off ({_reason(error)}): check the disk or the network"
                         ) from error
-                if not self.live or self._closed.is_set():
+                if not self.live or self._closed.is_set() or not is_network(self._target):
                     return
                 self._decoder.close()
                 if reopened(self._again, self.name, self._retry_for, self._closed) is None:
@@ -245,12 +248,17 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).strip().lower()
 
 
-def _cannot_open(name: str, target: str | IO[bytes], error: Exception) -> str:
+def _cannot_open(name: str, target: str | IO[bytes] | Pipe, error: Exception) -> str:
     if is_network(target):
         return (
             f"cannot read {name} ({_reason(error)}): expected a reachable video stream; check the address, the login "
             "and the network; for an mp4 with its index at the end, that the server knows byte ranges (or ffmpeg "
             "-movflags +faststart)"
+        )
+    if isinstance(target, Pipe):
+        return (
+            f"no frame of {name} can be decoded ({_reason(error)}): expected a video that FFmpeg reads in one go; not "
+            "an mp4 with its index at the end (ffmpeg -movflags +faststart), and rather Matroska or a transport stream"
         )
     return (
         f"no frame of {name} can be decoded ({_reason(error)}): expected a video that FFmpeg reads (mp4, avi, mkv, "
