@@ -76,6 +76,19 @@ def test_the_readmes_program_runs(files: Path, capsys: pytest.CaptureFixture[str
     assert cv2.imread("out.jpg").shape == (540, 960, 3)
 
 
+@pytest.mark.parametrize(("page", "lines"), [("video", 0), ("rtsp", 3), ("several_cameras", 6)])
+def test_programs_of_the_quick_starts_run(
+    page: str, lines: int, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the clip of three frames in the place of every camera."""
+    text = (ROOT / "docs" / "start" / f"{page}.md").read_text(encoding="utf-8")
+    program = text.partition("```python\n")[2].partition("```")[0]
+    program = re.sub(r'"rtsp:[^"]*"|(?<="hall": )0', '"clip.mp4"', program)
+    exec(program, {})
+    assert len(capsys.readouterr().out.splitlines()) == lines
+    assert page != "video" or cv2.imread("out.jpg").shape == (540, 960, 3)
+
+
 def texts() -> list[str]:
     """All texts in the library's source; what is filled in is an X."""
     nodes = [
