@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from transpose_sdk.without_secrets import without_secrets
+
 
 class TransposeError(Exception):
-    """Base of every error that transpose_sdk raises on purpose."""
+    """Base of every error that transpose_sdk raises on purpose; tells no secret of an address that it names."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InputError(TransposeError, ValueError):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from PyQt6.QtCore import QSettings, QTimer
 from PyQt6.QtWidgets import QApplication
 
+from transpose_sdk.cli.interrupts import SIGNALS
+
 from .window import MainWindow
 
 INTERRUPT_MS = 200
@@ -35,8 +37,9 @@ def show(source: str | None = None, network: Mapping[str, str] | None = None) ->
     window.show()
     if source is not None:
         window.open(source)
-    # Qt's loop runs no Python, and so no handler of Ctrl-C, unless something wakes it.
-    signal.signal(signal.SIGINT, lambda *_: window.close())
+    # Qt's loop runs no Python, and so no handler of signals, unless something wakes it.
+    for signum in SIGNALS:
+        signal.signal(signum, lambda *_: window.close())
     waker = QTimer()
     waker.timeout.connect(lambda: None)
     waker.start(INTERRUPT_MS)

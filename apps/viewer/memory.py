@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from PyQt6.QtCore import QByteArray, QSettings, QStandardPaths
 
 from transpose_sdk.dependency import Threshold
 from transpose_sdk.errors import InputError
+from transpose_sdk.without_secrets import has_secrets
 
 from .engine.settings import Look, Network, Streaming
 from .style.theme import CHOICES
@@ -45,13 +48,16 @@ class Remembered:
     geometry: bytes = b""
 
     def opened(self, spec: str) -> None:
-        """A source was opened; what it may say of a login is not kept."""
-        if "@" not in spec:
+        """A source was opened; one that tells a login is not kept, for it could not be opened without."""
+        if not has_secrets(spec):
             self.recent = [spec, *(other for other in self.recent if other != spec)][:RECENT]
 
     def new_file(self, suffix: str) -> Path:
-        """A name for a recording or a screenshot of now."""
-        return Path(self.folder) / f"transpose_{datetime.now():%Y%m%d_%H%M%S}{suffix}"
+        """A name for a recording or a screenshot of now, which no file has yet."""
+        stem = f"transpose_{datetime.now():%Y%m%d_%H%M%S}"
+        names = (f"{stem}{number}" for number in ("", *(f"_{n}" for n in range(2, 1000))))
+        free = (name for name in names if not any(Path(self.folder).glob(f"{name}.*")))
+        return Path(self.folder) / f"{next(free, stem)}{suffix}"
 
 
 def load(store: QSettings) -> Remembered:
@@ -64,6 +70,7 @@ def load(store: QSettings) -> Remembered:
     if not isinstance(kept, dict):
         kept = {}
     theme, recent = kept.get("theme"), kept.get("recent")
+    recent = recent if isinstance(recent, list) else []
     geometry = store.value("geometry")
     return Remembered(
         network=_part(Network, kept.get("network")),
@@ -71,7 +78,7 @@ def load(store: QSettings) -> Remembered:
         look=_part(Look, kept.get("look")),
         theme=theme if theme in CHOICES else plain.theme,
         folder=str(kept.get("folder") or plain.folder),
-        recent=[str(spec) for spec in recent][:RECENT] if isinstance(recent, list) else [],
+        recent=[spec for spec in recent if isinstance(spec, str) and not has_secrets(spec)][:RECENT],
         loop=kept.get("loop") is True,
         panel=kept.get("panel") is not False,
         geometry=bytes(geometry.data()) if isinstance(geometry, QByteArray) else b"",
@@ -79,11 +86,17 @@ def load(store: QSettings) -> Remembered:
 
 
 def save(store: QSettings, remembered: Remembered) -> None:
-    """Write."""
+    """Write, for the user's eyes alone."""
     values = {name: value for name, value in asdict(remembered).items() if name != "geometry"}
     store.setValue("viewer", json.dumps(values))
     store.setValue("geometry", QByteArray(remembered.geometry))
-    store.sync()
+    mask = os.umask(0o077)
+    try:
+        store.sync()
+    finally:
+        os.umask(mask)
+    with suppress(OSError):  # where settings are kept in no file, as on Windows
+        Path(store.fileName()).chmod(0o600)
 
 
 def _part(kind: type[Part], values: Any) -> Part:

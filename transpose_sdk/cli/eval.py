@@ -54,9 +54,11 @@ def run(args: argparse.Namespace) -> int:
         TransposeError: The bundle, the annotations, the images or an output cannot be used.
     """
     import logging
+    import re
 
     from transpose_sdk.cli.optional import trainers_module
     from transpose_sdk.cli.output import write_json
+    from transpose_sdk.cli.outputs import Output, check_outputs
     from transpose_sdk.errors import InputError
     from transpose_sdk.estimator import PoseEstimator
 
@@ -66,12 +68,19 @@ def run(args: argparse.Namespace) -> int:
     benchmark, evaluation = trainers_module("evaluation.benchmark"), trainers_module("evaluation.evaluate")
     pairs, worst = trainers_module("evaluation.pairs"), trainers_module("evaluation.worst")
     found, scores = trainers_module("evaluation.outcomes"), trainers_module("evaluation.fitted_scores")
-    kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
     annotations = args.coco or args.mpii or args.lsp
+    outputs = [Output("--json", args.json)] if args.json is not None else []
+    if args.page is not None:
+        folder = None if args.page.suffix else re.compile(r"\d{3,}_.*\.png")
+        outputs.append(Output("--page", str(args.page) if args.page != Path() else "", folder))
+    check_outputs(outputs, [annotations, args.bundle, args.detector])
+    kind = "coco" if args.coco else "mpii" if args.mpii else "lsp"
     detector = args.detector if args.boxes == "det" else "frame"
     options = {"flip_test": args.flip, "detector_score": args.detector_score}
     with PoseEstimator(args.bundle, args.device, args.precision, detector, **options) as estimator:
         people = benchmark.read_benchmark(annotations, estimator.skeleton, kind)
+        images = [args.images / name for name in people.file_names.values()]
+        check_outputs(outputs, [annotations, *images, args.bundle, args.detector, args.boxes])
         answers = evaluation.evaluate_estimator(estimator, people, args.images, args.boxes)
         model = estimator.describe()
         numbers = evaluation.score(people, answers, estimator.bundle.input_size)

@@ -52,14 +52,21 @@ def run(args: argparse.Namespace) -> int:
     from transpose_sdk.bundles.bundle import open_bundle
     from transpose_sdk.cli.optional import import_extra
     from transpose_sdk.cli.output import write_json
+    from transpose_sdk.cli.outputs import Output, check_outputs
     from transpose_sdk.dependency import Threshold, attention_areas
     from transpose_sdk.errors import InputError
     from transpose_sdk.media.sources import open_source
+    from transpose_sdk.without_secrets import without_secrets
 
     figures = import_extra("transpose_sdk.drawing.figure", "explain")
     threshold = Threshold.parse(args.threshold)
+    outputs = [Output("--out", args.out), *([Output("--json", args.json)] if args.json is not None else [])]
+    check_outputs(outputs, [args.image, args.model, args.detector, *([args.checkpoint] if args.checkpoint else [])])
     with open_source(args.image) as source:
-        image = next(iter(source)).image
+        first = next(iter(source), None)
+    if first is None:
+        raise InputError(f"{args.image} gave no picture: give an image, or a video that is complete")
+    image = first.image
     name, layers = _from_bundle(args, image) if args.checkpoint is None else _from_checkpoint(args, image)
     poses = layers[max(layers)]
     if not len(poses):
@@ -70,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     areas = {
         f"layer {number}": attention_areas(layer, args.person, names, args.mode) for number, layer in layers.items()
     }
-    title = f"{name}: {args.mode} areas of person {args.person} in {Path(args.image).name}"
+    picture = Path(without_secrets(args.image)).name
+    title = f"{name}: {args.mode} areas of person {args.person} in {picture}"
     figure = figures.explain_figure(image, poses, args.person, areas, threshold=threshold, title=title)
     figures.save_figure(figure, args.out)
     sys.stderr.write(f"wrote {args.out}\n")

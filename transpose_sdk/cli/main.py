@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -44,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; those of the process if None.
 
     Returns:
-        The exit code: 0, 2 after an error that says what was wrong, 130 after Ctrl-C, 141 where the reader of stdout
-        has gone. Whatever the command had written until then is complete.
+        The exit code: 0, 2 after an error that says what was wrong, 130 after Ctrl-C, 143 after SIGTERM, 129 after
+        SIGHUP, 141 where the reader of stdout has gone. Whatever the command had written until then is complete.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="transpose", description="Real-time human pose with TransPose networks.")
@@ -62,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from transpose_sdk.cli.interrupts import interrupts_kept
     from transpose_sdk.errors import TransposeError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files that are not UTF-8, and consoles that don't know a character.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with interrupts_kept():
             return int(command.run(args))
@@ -74,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 141
         sys.stderr.write(f"transpose: error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("transpose: interrupted; what was written so far is complete\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        signum = getattr(stop, "signum", signal.SIGINT)
+        sys.stderr.write(f"transpose: ended by {signal.Signals(signum).name}; what was written so far is complete\n")
+        return 128 + signum

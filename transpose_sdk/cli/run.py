@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from transpose_sdk.cli.outputs import Output
     from transpose_sdk.drawing.annotator import PoseAnnotator
     from transpose_sdk.drawing.overlay import AttentionOverlay
     from transpose_sdk.estimator import PoseEstimator
@@ -48,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     outputs = parser.add_argument_group("outputs (JSON lines on stdout if none is given)")
     outputs.add_argument("--save", metavar="FILE", help="annotated video, image (.png, .jpg) or folder of images")
-    outputs.add_argument("--json", metavar="FILE", help="all frames as one JSON document")
-    outputs.add_argument("--jsonl", metavar="FILE", help="JSON lines, one a frame; - is stdout")
+    outputs.add_argument(
+        "--json", metavar="FILE", help="all frames as one JSON document; - is stdout, for the texts below too"
+    )
+    outputs.add_argument("--jsonl", metavar="FILE", help="JSON lines, one a frame")
     outputs.add_argument("--csv", metavar="FILE", help="table with one row a joint")
     outputs.add_argument("--coco", metavar="FILE", help="COCO keypoint results")
     outputs.add_argument("--openpose", metavar="DIR", help="folder of OpenPose JSON files")
@@ -68,16 +71,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TransposeError: The source, the network, the device or an output cannot be used.
     """
+    from transpose_sdk.cli.interrupts import undisturbed, undisturbed_exit
+    from transpose_sdk.cli.outputs import check_outputs
     from transpose_sdk.cli.progress import Progress
+    from transpose_sdk.errors import SourceError
     from transpose_sdk.estimator import PoseEstimator
-    from transpose_sdk.media.sources import open_source
+    from transpose_sdk.media.sources import ImageSource, open_source
     from transpose_sdk.stream import PoseStream
 
     logging.basicConfig(format="transpose: %(message)s", level=logging.ERROR if args.quiet else logging.WARNING)
-    with ExitStack() as stack:
+    with undisturbed_exit() as stack:
         source = open_source(args.source, start=args.start, stop=args.stop, stride=args.stride, live=args.live)
         stack.enter_context(source)
-        _keep_inputs(args, source)
+        paths = source.paths if isinstance(source, ImageSource) else [args.source]
+        check_outputs(_outputs(args, source), [*paths, args.model, args.detector])
         estimator = PoseEstimator(
             args.model,
             args.device,
@@ -95,11 +102,17 @@ def run(args: argparse.Namespace) -> int:
         quiet = args.quiet or (_to_stdout(args) and sys.stdout.isatty())
         with Progress(total, quiet=quiet) as progress:
             for frame in stream:
-                for sink in sinks:
-                    sink.write(frame)
-                progress.update(len(frame.poses), frame.dropped)
+                with undisturbed():
+                    for sink in sinks:
+                        sink.write(frame)
+                    progress.update(len(frame.poses), frame.dropped)
                 if progress.frames == args.max_frames:
                     break
+        if not progress.frames:
+            raise SourceError(
+                f"{source.name} gave no frame from frame {args.start} on: give a smaller --start, or check that it is "
+                "complete"
+            )
     if not args.quiet:
         written = [getattr(args, option) for option in FILE_OPTIONS if getattr(args, option) not in (None, "-")]
         sys.stderr.write(_summary(progress.frames, progress.people, progress.dropped, progress.seconds, written))
@@ -108,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _to_stdout(args: argparse.Namespace) -> bool:
     """Whether JSON lines go to stdout: asked for by -, or because no output is given."""
-    return args.jsonl == "-" or not any(getattr(args, option) for option in FILE_OPTIONS)
+    given = [getattr(args, option) for option in FILE_OPTIONS]
+    return "-" in given or not any(given)
 
 
 def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -> Iterator[Callable[[], FileSink]]:
@@ -123,21 +137,28 @@ def _sinks(args: argparse.Namespace, source: Source, estimator: PoseEstimator) -
         yield lambda: _picture_sink(Path(args.save), source, annotator)
     if args.json:
         yield lambda: sinks.JsonSink(
-            args.json, source=source_record(source), model=estimator.describe(), skeleton=estimator.skeleton
+            _target(args.json), source=source_record(source), model=estimator.describe(), skeleton=estimator.skeleton
         )
-    if _to_stdout(args):
-        yield lambda: sinks.JsonLinesSink(sys.stdout.buffer)
-    elif args.jsonl:
-        yield lambda: sinks.JsonLinesSink(args.jsonl)
+    if args.jsonl or not any(getattr(args, option) for option in FILE_OPTIONS):
+        yield lambda: sinks.JsonLinesSink(_target(args.jsonl or "-"))
     if args.csv:
-        yield lambda: sinks.CsvSink(args.csv)
+        yield lambda: sinks.CsvSink(_target(args.csv))
     if args.coco:
-        yield lambda: sinks.CocoSink(args.coco)
+        yield lambda: sinks.CocoSink(_target(args.coco))
     if args.openpose:
-        path = Path(args.source)
-        yield lambda: sinks.OpenPoseSink(args.openpose, path.stem if path.is_file() else "frame")
+        yield lambda: sinks.OpenPoseSink(args.openpose, _openpose_stem(args))
     if args.mot:
-        yield lambda: sinks.MotSink(args.mot)
+        yield lambda: sinks.MotSink(_target(args.mot))
+
+
+def _target(path: str) -> str | IO[bytes]:
+    """What a sink writes to."""
+    return sys.stdout.buffer if path == "-" else path
+
+
+def _openpose_stem(args: argparse.Namespace) -> str:
+    path = Path(args.source)
+    return path.stem if path.is_file() else "frame"
 
 
 def _overlay(args: argparse.Namespace, estimator: PoseEstimator) -> AttentionOverlay | None:
@@ -162,9 +183,14 @@ def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileS
     from transpose_sdk.media.image_file import IMAGE_SUFFIXES
     from transpose_sdk.media.sinks import ImageSink, VideoSink
 
-    if not path.suffix or path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir():
+    if _is_folder(path) or path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSink(path, _image_names(source), annotator)
     return VideoSink(path, source.fps, annotator)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether pictures go into a folder of this name."""
+    return not path.suffix or path.is_dir()
 
 
 def _image_names(source: Source) -> list[str] | None:
@@ -177,21 +203,19 @@ def _image_names(source: Source) -> list[str] | None:
     return names if len(set(names)) == len(names) else None
 
 
-def _keep_inputs(args: argparse.Namespace, source: Source) -> None:
-    """Refuse outputs that would overwrite a file of the source. Raises InputError."""
-    from transpose_sdk.errors import InputError
-    from transpose_sdk.media.sources import ImageSource
+def _outputs(args: argparse.Namespace, source: Source) -> Iterator[Output]:
+    """What will be written."""
+    from transpose_sdk.cli.outputs import Output, names_pattern
 
-    inputs = {path.resolve() for path in (source.paths if isinstance(source, ImageSource) else [Path(args.source)])}
     for option in FILE_OPTIONS:
         value = getattr(args, option)
-        if value is None:
-            continue
-        outputs = {Path(value).resolve()}
-        if option == "save":
-            outputs |= {(Path(value) / name).resolve() for name in _image_names(source) or ()}
-        if inputs & outputs:
-            raise InputError(f"--{option} {value} would overwrite the source {args.source}: give another name")
+        names = None
+        if option == "save" and value and _is_folder(Path(value)):
+            names = names_pattern(_image_names(source))
+        elif option == "openpose":
+            names = re.compile(rf"{re.escape(_openpose_stem(args))}_\d{{12}}_keypoints\.json")
+        if value is not None:
+            yield Output(f"--{option}", value, names)
 
 
 def _summary(frames: int, people: int, dropped: int, seconds: float, written: list[str]) -> str:

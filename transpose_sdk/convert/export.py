@@ -126,7 +126,7 @@ def export_bundle(
         MissingDependencyError: INT8 needs a package that is not installed.
     """
     folder = Path(out)
-    check_folder(folder)
+    check_folder(folder, *([] if isinstance(checkpoint, TransPose) else [checkpoint]))
     _check_options(targets, precisions, calibration)
     model = checkpoint if isinstance(checkpoint, TransPose) else load_checkpoint(checkpoint)
     skeleton = skeleton or checkpoint_skeleton(
@@ -204,12 +204,31 @@ def _make_graphs(
     return graphs, parity
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError where a folder is no name for a bundle, or is there and none."""
+def check_folder(folder: Path, *read: str | Path) -> None:
+    """Check the folder that a bundle is going to be written to, before the work.
+
+    Args:
+        folder: The folder.
+        *read: Files that the bundle is made of.
+
+    Raises:
+        InputError: It is no name for a bundle, is there and none, cannot be written, or holds what is read.
+    """
     if folder.suffix != SUFFIX:
         raise InputError(f"a bundle's folder ends in {SUFFIX}, got {folder.name!r}: give for example tp_m{SUFFIX}")
     if folder.exists() and not (folder / "bundle.json").is_file():
         raise InputError(f"{folder} is there and no bundle: give another name, or remove it")
+    for path in read:
+        if folder.resolve() in Path(path).resolve().parents:
+            raise InputError(f"{folder} would be replaced, but {path} is read from it: give another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror or error}): give a folder where you may write"
+        ) from error
 
 
 def _check_options(

@@ -8,7 +8,7 @@ from typing import Any
 
 from transpose_sdk.bundles.bundle import ASSETS, SUFFIX, file_digest
 from transpose_sdk.bundles.official import OFFICIAL
-from transpose_sdk.convert.export import TARGETS, export_bundle
+from transpose_sdk.convert.export import TARGETS, check_folder, export_bundle
 from transpose_sdk.errors import CheckpointError, InputError
 from transpose_sdk.user_folder import models_folder
 
@@ -44,6 +44,7 @@ def import_checkpoint(
         raise InputError(f"{folder} is there already: choose another name, or replace it")
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}: give a checkpoint (.pth or .safetensors)")
+    check_folder(folder, path)
     origin = {"imported_from": {"file": path.name, "sha256": file_digest(path)}}
     origin |= {**(published.facts() if published else {}), **(facts or {})}
     # Graphs for every backend, so that it runs wherever the package does.

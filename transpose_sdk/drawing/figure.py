@@ -19,6 +19,7 @@ from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.drawing.overlay import DEFAULT_THRESHOLD, draw_star, paint_area, palette
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.poses import Poses
+from transpose_sdk.whole_file import whole_file
 
 PIXELS = 360  # width of a panel's picture
 OUTSIDE = (238, 238, 238)  # of the image, where the crop reaches beyond it
@@ -109,7 +110,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 130) -> None:
         raise SinkError(f"cannot write a figure to {path}: give a name that ends in .{', .'.join(formats)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, dpi=dpi)
+        with whole_file(target) as unfinished:
+            figure.savefig(unfinished, dpi=dpi, format=target.suffix[1:].lower())
     except OSError as error:
         raise SinkError(f"cannot write {path} ({error.strerror}): give a file in a writable folder") from error
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from transpose_sdk.errors import SinkError
-from transpose_sdk.media.files import FileSink, GrowingFile, PosedFrame, Sink, closed_error, sink_errors, write_whole
+from transpose_sdk.media.files import FileSink, PosedFrame, Sink, growing_file, sink_errors, write_whole
 from transpose_sdk.media.pictures import ImageSink, VideoSink
 from transpose_sdk.skeletons import Skeleton
 
@@ -23,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = "transpose-sdk/poses/1"
+OPENPOSE_NAME = re.compile(r"_\d{12}_keypoints\.json")  # behind a stem
 CSV_COLUMNS = (
     "frame", "time", "person", "track_id", "person_score", "keypoint", "x", "y", "score", "raw_person_score",
     "raw_score",
@@ -54,7 +56,7 @@ class JsonSink(FileSink):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | IO[bytes],
         *,
         source: Mapping[str, Any] | str,
         model: Mapping[str, Any] | str,
@@ -63,7 +65,7 @@ class JsonSink(FileSink):
         """Write the document's head.
 
         Args:
-            path: Where to.
+            path: Where to: a path, or an open binary stream such as sys.stdout.buffer, which is left open.
             source: What the frames come from (name, kind, fps, ...), or its name alone.
             model: What the poses come from (name, device, precision, ...), or its name alone.
             skeleton: The keypoints' names and edges.
@@ -79,7 +81,7 @@ class JsonSink(FileSink):
             "frames": [],
         }
         opening = _dumps(head)[: -len(b"]}")]
-        self._file = GrowingFile(path, opening, b"\n]}\n")
+        self._file = growing_file(path, opening, b"\n]}\n")
         self._separator = b"\n"
 
     def write(self, frame: PosedFrame) -> None:
@@ -104,32 +106,15 @@ class JsonLinesSink(FileSink):
         Raises:
             SinkError: The file cannot be created.
         """
-        self._stream: IO[bytes] | None = None
-        self._file: GrowingFile | None = None
-        if isinstance(target, str | Path):
-            self._file = GrowingFile(target)
-        else:
-            self._stream = target
+        self._file = growing_file(target)
 
     def write(self, frame: PosedFrame) -> None:
         """Add a line. Raises SinkError where the disk is full, the pipe's reader has gone, or the sink is closed."""
-        line = _dumps(frame_record(frame)) + b"\n"
-        if self._file is not None:
-            self._file.append(line)
-        if self._stream is not None:
-            name = getattr(self._stream, "name", "the stream")
-            self.require_open(f"the sink of {name}")
-            if self._stream.closed:  # by whoever lent it
-                raise closed_error(name)
-            with sink_errors(name):
-                self._stream.write(line)
-                self._stream.flush()
+        self._file.append(_dumps(frame_record(frame)) + b"\n")
 
     def close(self) -> None:
         """Close the file; a stream that was lent stays open. Harmless when called again."""
-        super().close()
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
 
 class CsvSink(FileSink):
@@ -145,9 +130,9 @@ class CsvSink(FileSink):
     An unknown track id is an empty cell.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        """Write the header. Raises SinkError where the file cannot be created."""
-        self._file = GrowingFile(path, _csv_lines([CSV_COLUMNS]))
+    def __init__(self, path: str | Path | IO[bytes]) -> None:
+        """Write the header, to a path or a stream that is lent. Raises SinkError where the file cannot be created."""
+        self._file = growing_file(path, _csv_lines([CSV_COLUMNS]))
 
     def write(self, frame: PosedFrame) -> None:
         """Add the rows of a frame; one without people has none.
@@ -172,9 +157,9 @@ class CsvSink(FileSink):
 class CocoSink(FileSink):
     """COCO keypoint results, a list that pycocotools' loadRes takes; image_id is the frame's index."""
 
-    def __init__(self, path: str | Path, category_id: int = 1) -> None:
-        """Create the file with an empty list. Raises SinkError where that fails."""
-        self._file = GrowingFile(path, b"[", b"\n]\n")
+    def __init__(self, path: str | Path | IO[bytes], category_id: int = 1) -> None:
+        """Begin an empty list, in a file or a stream that is lent. Raises SinkError where that fails."""
+        self._file = growing_file(path, b"[", b"\n]\n")
         self._category_id = category_id
         self._separator = b"\n"
 
@@ -198,7 +183,8 @@ class OpenPoseSink(FileSink):
 
         Args:
             folder: Where to.
-            stem: Start of the names: STEM_000000000012_keypoints.json holds frame 12.
+            stem: Start of the names: STEM_000000000012_keypoints.json holds frame 12. Files of such names that are
+                there, of an earlier run, are removed.
 
         Raises:
             SinkError: The folder cannot be created.
@@ -207,6 +193,11 @@ class OpenPoseSink(FileSink):
         self._stem = stem
         with sink_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            # Those of an earlier run would be read as frames of this one.
+            for path in self.folder.iterdir():
+                rest = path.name.removeprefix(stem)
+                if rest != path.name and OPENPOSE_NAME.fullmatch(rest) and path.is_file():
+                    path.unlink()
 
     def write(self, frame: PosedFrame) -> None:
         """Write a frame's file. Raises SinkError where that fails or the sink is closed."""
@@ -228,9 +219,9 @@ class OpenPoseSink(FileSink):
 class MotSink(FileSink):
     """Boxes and ids in the text format of the MOT challenge: frame and id from 1 on, id -1 where there is no track."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Create the file. Raises SinkError where that fails."""
-        self._file = GrowingFile(path)
+    def __init__(self, path: str | Path | IO[bytes]) -> None:
+        """Create the file, or take a stream that is lent. Raises SinkError where that fails."""
+        self._file = growing_file(path)
 
     def write(self, frame: PosedFrame) -> None:
         """Add a line a person. Raises SinkError where the disk is full or the sink is closed."""
@@ -247,7 +238,11 @@ class MotSink(FileSink):
 
 def _dumps(value: object) -> bytes:
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # a file's name that is not UTF-8, whose bytes Python keeps as lone surrogates
+            return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise SinkError(
             f"cannot write as JSON ({error}): expected finite numbers, texts, lists and mappings"

@@ -25,6 +25,7 @@ from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_image
 from transpose_sdk.media.listing import NAMED, pictures_among
 from transpose_sdk.media.pipe import is_pipe, open_pipe, open_stdin
 from transpose_sdk.media.video import VideoSource
+from transpose_sdk.without_secrets import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -98,10 +99,12 @@ def open_source(
 
 
 def _open_path(spec: str, frames: FrameRange, fps: float | None, live: bool | None) -> Source:
+    if not spec.strip():
+        raise SourceError("the source is an empty text: give a path, a glob, a camera index or a URL")
     if spec.lower().startswith("file://"):
         spec = url2pathname(urlsplit(spec).path)
     elif "://" in spec:
-        return VideoSource(spec, spec, frames, fps, live)
+        return VideoSource(spec, without_secrets(spec), frames, fps, live)
     path = Path(spec).expanduser()
     if spec == "-" or is_pipe(path):
         pipe = open_stdin() if spec == "-" else open_pipe(path)

@@ -10,7 +10,7 @@ import cv2
 
 from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
-from transpose_sdk.media.files import sink_errors
+from transpose_sdk.media.files import sink_errors, write_whole
 from transpose_sdk.media.frames import Source, source_record
 from transpose_sdk.media.sources import SourceSpec, open_source
 
@@ -241,7 +241,7 @@ class ViewerWorker:
         _, data = cv2.imencode(".png", picture.image)
         with sink_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data.tobytes())
+        write_whole(path, data.tobytes())
         self._listener.saved(path)
 
     # On the other threads
