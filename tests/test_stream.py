@@ -157,6 +157,43 @@ def test_another_scene_is_searched_at_once(estimator: PoseEstimator) -> None:
         assert [frame.index for frame in stream if frame.look == "scene"] == [10]
 
 
+@pytest.mark.parametrize("policy", ["every", "latest"])
+def test_ids_end_with_a_cut_and_nobody_haunts_the_next_scene(bundle: Path, policy: Any) -> None:
+    """Two people, then one of another clip who stands where one of them stood, then light in that clip."""
+    rng = np.random.default_rng(0)
+    streets = [np.kron(rng.integers(0, 110, (6, 8, 1)), np.ones((40, 40, 3))).astype(np.uint8) for _ in range(2)]
+
+    def scenes() -> Iterator[tuple[float, np.ndarray]]:
+        for index in range(36):
+            people = [(20.0, 40.0, 70.0, 160.0), (200.0, 50.0, 70.0, 160.0)][: 2 if index < 12 else 1]
+            drawn = picture(people)
+            street = streets[index >= 12].astype(np.float32) * (1.8 if index >= 24 else 1)
+            time.sleep(0.02 if policy == "latest" else 0)
+            shown = np.where(drawn.max(axis=2, keepdims=True) > 0, drawn, street.clip(0, 254))
+            yield index / 30, shown.astype(np.uint8)
+
+    class Detector(BlobDetector):
+        """Finds the people on any street, for their colours are known."""
+
+        def __call__(self, image: np.ndarray) -> Any:
+            self.calls += 1
+            two = bool((image[60:200, 215:255] != image[60:200, 215:255, :1]).any())
+            boxes = np.float32([(20, 40, 70, 160), (200, 50, 70, 160)])[: 2 if two else 1]
+            return boxes, np.full(len(boxes), 0.9, np.float32)
+
+    with (
+        PoseEstimator(bundle, "CPU", "fp32", Detector(), requests=2) as estimator,
+        PoseStream(scenes(), estimator, policy=policy) as stream,
+    ):
+        frames = list(stream)
+    ids = {frame.index: sorted(frame.poses.track_ids.tolist()) for frame in frames}
+    assert all(found == [1, 2] for index, found in ids.items() if index < 12)
+    assert all(found == [3] for index, found in ids.items() if index >= 12)
+    assert 3 in [identity for found in ids.values() for identity in found]
+    if policy == "every":
+        assert [frame.index for frame in frames if frame.look == "scene"] == [12, 24]
+
+
 def test_a_file_gives_the_same_poses_every_time(estimator: PoseEstimator) -> None:
     def run(pause: float) -> list[np.ndarray]:
         with PoseStream(walk(40), estimator) as stream:

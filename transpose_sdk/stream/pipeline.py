@@ -257,6 +257,10 @@ class Pipeline:
                 if self._tracker is None:
                     poses = without_duplicates(poses, self._estimator.bundle.input_size)
                 else:
+                    if posing.candidates.cut:
+                        self._tracker.end_tracks()
+                        if self._smoother is not None:
+                            self._smoother.end_tracks()
                     poses = self._tracker.update(poses, frame.time, flight.box_scores, posing.sought)
                 predicted = np.zeros(poses.scores.shape, bool)
                 if self._smoother is not None:

@@ -86,6 +86,10 @@ class PoseSmoother:
         self.options = options or SmoothingOptions()
         self._state: _State | None = None
 
+    def end_tracks(self) -> None:
+        """Forget everybody: another scene begins, and nobody is carried on into it."""
+        self._state = None
+
     def __call__(self, poses: Poses, time: float) -> tuple[Poses, Bool]:
         """Smooth the next frame's poses.
 

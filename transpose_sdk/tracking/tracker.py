@@ -30,7 +30,7 @@ class TrackingOptions:
             people higher.
         keep_score: Person score from which a pose can carry on a track.
         confirm: Times a new track has to be seen, in a row, before it gets an id and is shown. The people on the very
-            first frame need no confirmation.
+            first frame, and on the first of a new scene, need no confirmation.
         similarity: Lowest mean of OKS and IoU that joins a pose to a track that was seen in the last frame.
         lost_similarity: Lowest IoU, of boxes grown by `search`, that brings back a track that was not.
         search: How far around its predicted box a lost track is looked for, as a share of the box.
@@ -140,6 +140,13 @@ class Tracker:
         self.options = options or TrackingOptions()
         self.tracks = Tracks.empty(skeleton)
         self._next_id = 1
+        self._first = True
+
+    def end_tracks(self) -> None:
+        """End all tracks: another scene begins. Their ids are never used again, and whoever is on its first frame gets
+        one at once, as on the very first frame.
+        """
+        self.tracks = self.tracks[:0]
         self._first = True
 
     def update(self, poses: Poses, time: float, box_scores: Float | None = None, sought: float | None = None) -> Poses:
