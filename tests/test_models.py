@@ -241,7 +241,7 @@ def test_high_resolution_module_sums_upsampled_branches() -> None:
         ("tp_r_a3", {"dilation": 2}, "belongs to TP-M"),
         ("tp_m", {"heads": 7}, "multiple"),
         ("tp_m", {"d_model": 30, "heads": 5}, "multiple of 4"),
-        ("tp_m", {"layers": 0}, "positive integer"),
+        ("tp_m", {"layers": 0}, "give a whole number from 1 to 64"),
         ("tp_m", {"keypoints": 17.0}, "keypoints: Expected `int`"),
         ("tp_m", {"dropout": 1.0}, "dropout"),
         ("tp_m", {"input_size": (250, 192)}, "multiples of 8"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import logging
+import shutil
 import tempfile
 from pathlib import Path
 
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import MissingDependencyError
+from transpose_sdk.kept_file import is_sound, keep
 from transpose_sdk.user_folder import compiled_folder
-from transpose_sdk.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +33,10 @@ def onnx_graph(bundle: Bundle, name: str) -> Path:
     if name != "onnx" or name in bundle.graphs or "torch" not in bundle.graphs:
         return bundle.graph(name).path
     checkpoint = bundle.graph("torch")
-    folder = compiled_folder("onnx") or Path(tempfile.mkdtemp(prefix="transpose-onnx-"))
-    path = folder / f"{bundle.name}-{checkpoint.sha256[checkpoint.path.name][:16]}.onnx"
-    if path.is_file():
+    # By content: what a bundle calls itself has no say in what is read.
+    facts = f"{checkpoint.sha256[checkpoint.path.name]} {bundle.input_size}"
+    path = _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.onnx"
+    if is_sound(path):
         return path  # without torch, which takes seconds to import
     try:
         import onnxscript  # noqa: F401 - which torch's exporter imports when it runs
@@ -45,6 +49,17 @@ def onnx_graph(bundle: Bundle, name: str) -> Path:
             "pip install 'transpose-sdk[convert]'"
         ) from error
     log.warning("making an ONNX graph of %s, once", bundle.name)
-    with whole_file(path) as unfinished:
-        export_onnx(load_checkpoint(checkpoint.path), unfinished)
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        made = Path(temporary) / path.name
+        export_onnx(load_checkpoint(checkpoint.path), made)
+        keep(path, made)
     return path
+
+
+def _folder() -> Path:
+    """Where graphs are kept; where the user's folder cannot be written, a folder that ends with the process."""
+    folder = compiled_folder("onnx")
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="transpose-onnx-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.pytorch import find_torch_device
 from transpose_sdk.bundles.bundle import Bundle, file_digest
 from transpose_sdk.errors import BackendError, first_line
-from transpose_sdk.whole_file import whole_file
+from transpose_sdk.kept_file import is_sound, keep
 
 GRAPHS = {"fp16": "onnx", "int8": "onnx_int8", "fp32": "onnx"}
 SIZES = (1, 2, 4, 8)  # each costs building time, some seconds to a minute
@@ -100,7 +101,7 @@ class _Engine:
         path = None
         if cache is not None:
             key = engine_key(file_digest(graph), precision, batches, device)
-            path = cache / f"{bundle.name}-{precision}-{key}.engine"
+            path = cache / f"{precision}-{key}.engine"  # by content: its bundle's name has no say in what is read
         engine = self._load(path)
         if engine is None:
             log.warning("building a TensorRT engine of %s %s, once; this takes minutes", bundle.name, precision)
@@ -140,8 +141,8 @@ class _Engine:
         return tuple(outputs)
 
     def _load(self, path: Path | None) -> Any:
-        """The engine of an earlier time; None where there is none or TensorRT refuses it."""
-        if path is None or not path.is_file():
+        """The engine of an earlier time; None where there is none, it is damaged, or TensorRT refuses it."""
+        if path is None or not is_sound(path):
             return None
         return self._runtime.deserialize_cuda_engine(path.read_bytes())
 
@@ -227,7 +228,9 @@ def _store(path: Path | None, plan: bytes) -> None:
     if path is None:
         return
     try:
-        with whole_file(path) as unfinished:
-            unfinished.write_bytes(plan)
+        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+            made = Path(temporary) / path.name
+            made.write_bytes(plan)
+            keep(path, made)
     except OSError as error:
         log.warning("cannot keep the TensorRT engine in %s (%s)", path.parent, error)

@@ -16,15 +16,23 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from transpose_sdk.bundles.external_data import external_files
+from transpose_sdk.checks.numbers import is_whole
+from transpose_sdk.checks.small_file import LARGEST_DESCRIPTION, read_small
 from transpose_sdk.checks.typed import MismatchError, typed
-from transpose_sdk.errors import BundleError
+from transpose_sdk.errors import BundleError, InputError
 from transpose_sdk.models.variant import Variant
 from transpose_sdk.scores import ScoreMaps
 from transpose_sdk.signals import OcclusionRule
 from transpose_sdk.skeletons import Skeleton
 from transpose_sdk.user_folder import models_folder
 
-Side = Annotated[int, Meta(ge=1)]
+LARGEST_SIDE = 4096  # px of an input; the networks have 128 to 640
+Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
+# Names become file names in the user's folders: no separators, and nothing that leads elsewhere.
+NAME = r"^\w[\w .+-]{0,99}\Z"
+Name = Annotated[str, Meta(pattern=NAME)]
+FORMATS = (".xml", ".onnx", ".safetensors")  # of graphs: those whose every file a digest can cover
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 SCHEMA = 1
@@ -53,13 +61,24 @@ class Graph:
             BundleError: A file is missing or is not the one that was exported.
         """
         needed = {self.path.name, self.path.with_suffix(".bin").name if self.path.suffix == ".xml" else self.path.name}
+        try:
+            if self.path.suffix == ".onnx" and self.path.is_file():
+                needed |= external_files(self.path)
+            if self.path.suffix == ".xml" and self.path.is_file() and not _is_xml(self.path):
+                raise ValueError("it does not begin as XML")  # whatever else it is may read other files
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{self.path} is no graph of its kind ({error}): get the bundle again") from None
         if missing := sorted(needed - set(self.sha256)):
             raise BundleError(f"{self.path.parent} states no SHA-256 for {missing[0]}: export or download it again")
         for name, digest in self.sha256.items():
             file = self.path.parent / name
             if not file.is_file():
                 raise BundleError(f"{file} is missing: the bundle is incomplete, export or download it again")
-            if file_digest(file) != digest:
+            try:
+                found = file_digest(file)
+            except OSError as error:
+                raise BundleError(f"cannot read {file} ({error.strerror or error}): check its permission") from None
+            if found != digest:
                 raise BundleError(f"{file} is not the file that was exported (SHA-256 differs): get the bundle again")
 
 
@@ -142,7 +161,7 @@ class Bundle:
         description: All of bundle.json, to be shown or written again; to be read there are the fields.
     """
 
-    name: str
+    name: Name
     kind: Literal["pose", "detector"]
     input_size: tuple[Side, Side]
     graphs: Mapping[str, Graph]
@@ -242,6 +261,10 @@ def read_bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
             "transpose_sdk if the bundle is newer"
         ) from None
     for graph in bundle.graphs.values():
+        if graph.path.suffix not in FORMATS:
+            raise BundleError(
+                f"{folder / FILE} has the graph {graph.path.name!r}: expected {', '.join(FORMATS)}; export it again"
+            )
         for file in graph.sha256:
             _inside(folder, file)
     if bundle.scores is not None and len(bundle.scores.joints) != len(bundle.keypoints or ()):
@@ -250,6 +273,15 @@ def read_bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
             f"{len(bundle.keypoints or ())}: fit them again with `transpose fit`"
         )
     return replace(bundle, description=description)
+
+
+def check_name(name: str) -> None:
+    """Raise InputError where a bundle cannot be called so."""
+    if not re.match(NAME, name):
+        raise InputError(
+            f"{name!r} is no name for a bundle: give a plain word of up to 100 letters, digits, -, _, . and +, such as "
+            "tp_r_a4"
+        )
 
 
 def bundle_names(kind: str) -> list[str]:
@@ -289,6 +321,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _is_xml(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+
+
 def _find(spec: str | Path, kind: str) -> Path:
     path = Path(spec)
     named = named_bundle(spec)
@@ -304,12 +341,12 @@ def _find(spec: str | Path, kind: str) -> Path:
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(read_small(path, LARGEST_DESCRIPTION).decode("utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{folder} has no bundle.json: give a folder that `transpose export` wrote") from None
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"cannot read {path} ({error}): export or download the bundle again") from None
-    if not isinstance(description, dict) or not isinstance(description.get("schema"), int):
+    if not isinstance(description, dict) or not is_whole(description.get("schema")):
         raise BundleError(f"{path} is not a bundle's description: give a folder that `transpose export` wrote")
     if description["schema"] > SCHEMA:
         raise BundleError(

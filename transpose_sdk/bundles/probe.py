@@ -18,7 +18,9 @@ from transpose_sdk.attention import dependency_rows
 from transpose_sdk.backend import Arrays, Backend
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.decoding import decode_dark
-from transpose_sdk.errors import BundleError
+from transpose_sdk.errors import BundleError, first_line
+
+LARGEST = 64 << 20  # bytes of a probe's arrays; those that ship have 3 MiB
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,16 @@ class Probe:
             and self.counted.shape == (people, keypoints)
             and self.cells.ndim == 2
             and self.rows.shape[:2] == self.cells.shape == (people, self.cells.shape[1])
+            and self.rows.ndim == 3
+            and self.counted.dtype == np.bool_
+            and self.cells.dtype.kind in "iu"
+            and all(array.dtype.kind == "f" for array in (self.keypoints, self.scores, self.rows))
         )
+        fit = fit and all(np.isfinite(array).all() for array in (self.keypoints, self.scores, self.rows))
+        fit = fit and not (self.cells.size and not 0 <= self.cells.min() <= self.cells.max() < self.rows.shape[2])
         if not fit:
-            shapes = {field.name: getattr(self, field.name).shape for field in fields(self)}
+            arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+            shapes = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
             raise BundleError(f"the probe's arrays do not fit together, {shapes}: export or download the bundle again")
 
     @staticmethod
@@ -90,10 +99,18 @@ class Probe:
         """
         path = bundle.probe_file()
         try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > LARGEST:
+                raise BundleError(f"{path} would take {size >> 20} MiB, a probe at most {LARGEST >> 20}: do not use it")
             with np.load(path, allow_pickle=False) as arrays:
                 return Probe(**{field.name: arrays[field.name] for field in fields(Probe)})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise BundleError(f"cannot read {path} ({error}): export or download the bundle again") from None
+        except BundleError:
+            raise
+        except Exception as error:  # whatever zipfile, zlib and NumPy meet in a damaged file
+            raise BundleError(
+                f"cannot read {path} ({first_line(error)}): export or download the bundle again"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write the arrays to an .npz file."""

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transpose_sdk.bundles.bundle import Bundle
     from transpose_sdk.diagnostics.doctor import Finding
 
 
@@ -22,12 +21,10 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 where a bundle does not run with the right answers even for a user who leaves device and precision open.
 
-    Raises:
-        TransposeError: A bundle cannot be opened.
     """
     import logging
 
-    from transpose_sdk.bundles.bundle import bundle_names, open_bundle
+    from transpose_sdk.bundles.bundle import bundle_names
     from transpose_sdk.diagnostics import doctor
 
     logging.basicConfig(format="transpose: %(message)s", level=logging.WARNING)
@@ -39,21 +36,23 @@ def run(args: argparse.Namespace) -> int:
         write(f"{extra + ':':<13}{', '.join(found) or missing}\n")
     for device, name in doctor.device_names().items():
         write(f"{device + ':':<13}{name}\n")
-    bundles = [open_bundle(name, "pose") for name in args.bundles or bundle_names("pose")]
-    if not bundles:
+    names = args.bundles or bundle_names("pose")
+    if not names:
         write("no pose bundle is installed: give one's path, or see `transpose models`\n")
-    sound = [_examine(bundle) for bundle in bundles]
+    sound = [_examine(name) for name in names]
     return 0 if sound and all(sound) else 1
 
 
-def _examine(bundle: Bundle) -> bool:
+def _examine(name: str) -> bool:
     """Report on one bundle; whether its default path works."""
+    from transpose_sdk.bundles.bundle import open_bundle
     from transpose_sdk.diagnostics import doctor
     from transpose_sdk.errors import TransposeError
 
     write = sys.stdout.write
-    write(f"\n{bundle.name} ({bundle.folder})\n")
     try:
+        bundle = open_bundle(name, "pose")
+        write(f"\n{bundle.name} ({bundle.folder})\n")
         write(_line("device", "precision", "state", "score", "mean px", "max px", "ms 1", "ms/8", ""))
         for finding in doctor.examine(bundle):
             write(_describe(finding))
@@ -66,7 +65,7 @@ def _examine(bundle: Bundle) -> bool:
         if path.choice is not None:
             write(f"  {path.choice.reason()}\n")
     except TransposeError as error:
-        write(f"default: fails: {error}\n")
+        write(f"{name}: fails: {error}\n")
         return False
     return True
 

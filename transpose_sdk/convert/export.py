@@ -11,7 +11,7 @@ from typing import Any
 
 import openvino as ov
 
-from transpose_sdk.bundles.bundle import SUFFIX
+from transpose_sdk.bundles.bundle import SUFFIX, check_name
 from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.bundles.writer import write_bundle
 from transpose_sdk.convert.parity import compare
@@ -127,6 +127,7 @@ def export_bundle(
     """
     folder = Path(out)
     check_folder(folder, *([] if isinstance(checkpoint, TransPose) else [checkpoint]))
+    check_name(name or folder.stem)
     _check_options(targets, precisions, calibration)
     model = checkpoint if isinstance(checkpoint, TransPose) else load_checkpoint(checkpoint)
     skeleton = skeleton or checkpoint_skeleton(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transpose_sdk.bundles.bundle import ASSETS, SUFFIX, file_digest
+from transpose_sdk.bundles.bundle import ASSETS, SUFFIX, check_name, file_digest
 from transpose_sdk.bundles.official import OFFICIAL
 from transpose_sdk.convert.export import TARGETS, check_folder, export_bundle
 from transpose_sdk.errors import CheckpointError, InputError
@@ -35,8 +35,7 @@ def import_checkpoint(
     path = Path(path)
     published = next((entry for entry in OFFICIAL.values() if entry.file == path.name), None)
     name = name or (published.name if published else path.stem)
-    if name != Path(name).name or name.startswith(".") or not name:
-        raise InputError(f"{name!r} is no name for a bundle: give a plain word, such as tp_r_a4")
+    check_name(name)
     folder = models_folder() / f"{name}{SUFFIX}"
     if (ASSETS / folder.name).is_dir():
         raise InputError(f"a shipped bundle is called {name}: choose another name")

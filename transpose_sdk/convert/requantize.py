@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.bundles.bundle import Bundle, check_name, open_bundle
 from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.bundles.writer import write_bundle
 from transpose_sdk.convert.export import CalibrationData, check_folder
@@ -48,6 +48,8 @@ def requantize_bundle(
     """
     folder = Path(out)
     check_folder(folder)
+    if name is not None:
+        check_name(name)
     old = open_bundle(bundle, "pose")
     sources = {graph: old.graph(graph).path for graph in ("fp16", "onnx") if graph in old.graphs}
     if not sources or old.attention_grid is None:
@@ -58,7 +60,7 @@ def requantize_bundle(
     reference = "onnx" if "onnx" in sources else "fp16"
     judge = Judge(run_graph(sources[reference]), old.attention_grid, people, old.skeleton)
     kept = {graph: value for graph, value in old.description["graphs"].items() if "int8" not in graph}
-    parity = {graph: value for graph, value in old.description.get("parity", {}).items() if "int8" not in graph}
+    parity = {graph: value for graph, value in _known_parity(old).items() if "int8" not in graph}
     with tempfile.TemporaryDirectory() as temporary:
         files = Path(temporary)
         for graph in kept:
@@ -79,3 +81,9 @@ def requantize_bundle(
         }
         write_bundle(folder, description, files)
     return folder
+
+
+def _known_parity(bundle: Bundle) -> dict[str, Any]:
+    """What bundle.json says of its graphs, if it does."""
+    parity = bundle.description.get("parity")
+    return parity if isinstance(parity, dict) else {}

@@ -11,10 +11,15 @@ import cv2
 import numpy as np
 
 from transpose_sdk.arrays import Image
+from transpose_sdk.checks.small_file import read_small
 from transpose_sdk.errors import DataError, SourceError
+from transpose_sdk.media.image_size import image_size
 from transpose_sdk.media.quiet import quiet_opencv
 
 logger = logging.getLogger(__name__)
+
+LARGEST_FILE = 1 << 30  # bytes
+LARGEST_PIXELS = 200_000_000  # 600 MB in memory, twice what the largest cameras take
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -32,16 +37,21 @@ def read_image(path: Path, *, upright: bool = True) -> Image:
         SourceError: The file cannot be read or decoded.
     """
     try:
-        data = np.fromfile(path, np.uint8)  # unlike cv2.imread, any file name works on Windows
-    except OSError as error:
+        content = read_small(path, LARGEST_FILE)  # unlike cv2.imread, any file name works on Windows
+    except (OSError, ValueError) as error:  # a ValueError for names that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"cannot read {path} ({reason}): check the path and its permission") from error
+    size, data = image_size(content), np.frombuffer(content, np.uint8)
+    if size is not None and size[0] * size[1] > LARGEST_PIXELS:
         raise SourceError(
-            f"cannot read {path} ({error.strerror or error}): check the path and its permission"
-        ) from error
+            f"{path} claims {size[1]}x{size[0]} px, more than the {LARGEST_PIXELS // 10**6} million that are read: "
+            "scale it down"
+        )
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = None
     # OpenCV raises for a header that claims more pixels than it will hold.
     with quiet_opencv(), suppress(cv2.error):
-        image = cv2.imdecode(data, flags) if data.size else None
+        image = cv2.imdecode(data, flags) if size is not None else None
     if image is None:
         raise SourceError(
             f"{path} ({data.size} bytes) cannot be decoded: expected an image such as .jpg or .png; check that it is "

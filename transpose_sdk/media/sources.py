@@ -17,7 +17,7 @@ import numpy as np
 
 from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.closeable import Closeable
-from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.errors import InputError, SourceError, TransposeError
 from transpose_sdk.media.animated import animated_webp, is_animated
 from transpose_sdk.media.camera import CameraSource
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating
@@ -105,6 +105,16 @@ def _open_path(spec: str, frames: FrameRange, fps: float | None, live: bool | No
         spec = url2pathname(urlsplit(spec).path)
     elif "://" in spec:
         return VideoSource(spec, without_secrets(spec), frames, fps, live)
+    try:
+        return _open_file(spec, frames, fps, live)
+    except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have, no home, no permission
+        if isinstance(error, TransposeError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"cannot open {spec[:200]} ({reason}): check the path and its permission") from error
+
+
+def _open_file(spec: str, frames: FrameRange, fps: float | None, live: bool | None) -> Source:
     path = Path(spec).expanduser()
     if spec == "-" or is_pipe(path):
         pipe = open_stdin() if spec == "-" else open_pipe(path)

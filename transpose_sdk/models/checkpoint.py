@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import pickle
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import CheckpointError, InputError, first_line
 from transpose_sdk.models.create import VARIANTS, build_model
 from transpose_sdk.models.encoder import resize_table, sine_table
@@ -101,19 +103,25 @@ def load_checkpoint(path: str | Path, model: TransPose | None = None) -> TransPo
     path = Path(path)
     tensors, header = _read(path)
     variant = None
-    if header:
+    if header is not None:
         try:
-            variant = Variant.from_dict(header["variant"])
-        except (InputError, KeyError, TypeError) as error:
+            variant = Variant.from_dict(header.variant)
+        except InputError as error:
             raise CheckpointError(
                 f"{path} has a damaged description of its network ({error}); fetch it again"
             ) from error
     else:
         tensors = _find_state(path, tensors)
+    _check_values(path, tensors)
     if model is None:
-        model = build_model(variant or _guess_variant(path, tensors)).eval()
+        wanted = variant or _guess_variant(path, tensors)
+        with torch.device("meta"):  # names and shapes, which have to be those of the file before any memory is taken
+            plan = build_model(wanted)
+        _require_fit(plan, tensors, path, ("pos_embedding",))
+        model = build_model(wanted).eval()
     _fit_position(tensors, model, variant)
-    _load_strictly(model, tensors, path)
+    _require_fit(model, tensors, path)
+    model.load_state_dict(tensors, strict=False)
     return model
 
 
@@ -124,7 +132,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         CheckpointError: The file cannot be read.
     """
     _, header = _read(Path(path))
-    return dict(header.get("metadata", {}))
+    return {} if header is None else dict(header.metadata)
 
 
 def checkpoint_skeleton(path: str | Path | None, keypoints: int) -> Skeleton:
@@ -167,8 +175,9 @@ def load_stem(model: nn.Module, path: str | Path) -> tuple[str, ...]:
     """
     path = Path(path)
     tensors, header = _read(path)
-    if not header:
+    if header is None:
         tensors = _find_state(path, tensors)
+    _check_values(path, tensors)
     state = model.state_dict()
     common = {name: tensor for name, tensor in tensors.items() if name in state}
     if misshapen := _misshapen(common, state):
@@ -181,27 +190,74 @@ def load_stem(model: nn.Module, path: str | Path) -> tuple[str, ...]:
     return tuple(sorted(common))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a file: its top-level dictionary and our header, empty for foreign files."""
+@dataclass(frozen=True)
+class _Header:
+    """What a file of ours says about itself."""
+
+    format: str
+    variant: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], _Header | None]:
+    """Read a file: its top-level dictionary and our header, None for foreign files."""
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}; give a checkpoint (.pth or .safetensors)")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("transpose_sdk", "{}"))
-                if header and header.get("format") != _FORMAT:
-                    raise CheckpointError(
-                        f"{path} has the format {header.get('format')!r}; this version reads {_FORMAT}"
-                    )
+                header = _header(path, (file.metadata() or {}).get("transpose_sdk"))
                 return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+        _require_stored(path)
         with _numpy_scalars_allowed():
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever safetensors, zipfile, pickle and torch meet in a damaged file
         reason = first_line(error)
         raise CheckpointError(f"{path} is no checkpoint that can be read safely ({reason}); fetch it again") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; give a dictionary of tensors")
-    return dict(content), {}
+    return dict(content), None
+
+
+def _header(path: Path, text: str | None) -> _Header | None:
+    """Our header from its JSON text; None where there is none."""
+    if text is None:
+        return None
+    try:
+        header = typed(json.loads(text), _Header)
+    except (MismatchError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a damaged description of its network ({error}); fetch it again") from None
+    if header.format != _FORMAT:
+        raise CheckpointError(f"{path} has the format {header.format!r}; this version reads {_FORMAT}")
+    return header
+
+
+def _require_stored(path: Path) -> None:
+    """Raise CheckpointError where a file of torch's would grow when it is unpacked: torch itself compresses nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} would unpack to {unpacked >> 20} MiB, more than it has; give a file as torch.save writes it"
+        )
+
+
+def _check_values(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where tensors claim more than the file holds, or hold what no network can use."""
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
+            raise CheckpointError(f"{path}: {name} is no plain tensor of numbers; save a plain state dict")
+        held, claimed = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()
+        if claimed > held:
+            raise CheckpointError(
+                f"{path}: {name} claims {claimed} bytes by repeating {held} (shape {list(tensor.shape)}); do not use it"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: {name} has values that are not finite; take an earlier checkpoint")
 
 
 @contextlib.contextmanager
@@ -222,7 +278,7 @@ def _find_state(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(content.get(key), Mapping):
             state = content[key]
             break
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor) and isinstance(name, str)}
     if not tensors or len(tensors) < len(state):
         raise CheckpointError(
             f"{path} has no state dict ({_shorten('it has', sorted(map(str, content)))}); "
@@ -233,18 +289,16 @@ def _find_state(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _guess_variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
     """Tell a network from its names and shapes."""
-    try:
-        d_model = tensors["reduce.weight"].shape[0]
-        ffn = tensors["global_encoder.layers.0.linear1.weight"].shape[0]
-        keypoints = tensors["final_layer.weight"].shape[0]
-    except KeyError as error:
-        raise CheckpointError(f"{path} has no {error}, so it is no TransPose; give a TransPose checkpoint") from error
+    d_model = _length(path, tensors, "reduce.weight", 4)
+    ffn = _length(path, tensors, "global_encoder.layers.0.linear1.weight", 2)
+    keypoints = _length(path, tensors, "final_layer.weight", 4)
     layers = len({name.split(".")[2] for name in tensors if name.startswith("global_encoder.layers.")})
     family = next((family for family, name in _TELLING.items() if name in tensors), "r")
     numbers: dict[str, Any] = {"layers": layers, "d_model": d_model, "ffn": ffn, "keypoints": keypoints}
     if family == "h":
-        numbers["stem_width"] = tensors["stage2.0.branches.0.0.conv1.weight"].shape[0]
+        numbers["stem_width"] = _length(path, tensors, "stage2.0.branches.0.0.conv1.weight", 4)
     elif "deconv_layers.0.weight" in tensors:
+        _length(path, tensors, "deconv_layers.0.weight", 4)
         kernels = [value for name, value in tensors.items() if name.startswith("deconv_layers.") and value.dim() == 4]
         numbers["head_channels"] = kernels[-1].shape[1]
     else:
@@ -261,11 +315,22 @@ def _guess_variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
         raise CheckpointError(f"{path} does not tell its network ({error}); give the model to fill") from error
 
 
+def _length(path: Path, tensors: Mapping[str, Tensor], name: str, axes: int) -> int:
+    """Length of the first axis of a weight that every network of its kind has."""
+    if name not in tensors:
+        raise CheckpointError(f"{path} has no {name!r}, so it is no TransPose; give a TransPose checkpoint")
+    if tensors[name].dim() != axes:
+        shape = list(tensors[name].shape)
+        raise CheckpointError(f"{path}: {name} has the shape {shape}, not {axes} axes; give a TransPose checkpoint")
+    return tensors[name].shape[0]
+
+
 def _guess_position(path: Path, tensors: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
     """Tell the position embedding and the input size from the position table."""
-    table = tensors.get("pos_embedding")
-    if table is None:
+    if "pos_embedding" not in tensors:
         return {"position": "none"}
+    _length(path, tensors, "pos_embedding", 3)
+    table = tensors["pos_embedding"]
     grid = _guess_grid(table.shape[0])
     if grid is None:
         raise CheckpointError(f"{path} was made for an unusual input size; create the model and give it too")
@@ -308,11 +373,13 @@ def _fit_position(tensors: dict[str, Tensor], model: TransPose, variant: Variant
         tensors["pos_embedding"] = resize_table(given.float(), possible[0], model.grid)
 
 
-def _load_strictly(model: TransPose, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _require_fit(model: TransPose, tensors: Mapping[str, Tensor], path: Path, left_out: Collection[str] = ()) -> None:
+    """Raise CheckpointError where names or shapes are not the network's, but for what is left out."""
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in left_out}
     state = model.state_dict()
     counters = {name for name in state if name.endswith("num_batches_tracked")}  # absent in files of old versions
     problems = [
-        _shorten("missing", [name for name in state if name not in tensors and name not in counters]),
+        _shorten("missing", [name for name in state if name not in {*tensors, *counters, *left_out}]),
         _shorten("unexpected", [name for name in tensors if name not in state]),
         _shorten("misshapen", _misshapen(tensors, state)),
     ]
@@ -321,7 +388,6 @@ def _load_strictly(model: TransPose, tensors: Mapping[str, Tensor], path: Path) 
             f"{path} does not fit {model.variant.name}: {'; '.join(filter(None, problems))}; "
             "create the network that it was made for"
         )
-    model.load_state_dict(tensors, strict=False)
 
 
 def _misshapen(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:

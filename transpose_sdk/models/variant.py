@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from transpose_sdk.checks.ranges import SHARE, Range
 from transpose_sdk.checks.typed import MismatchError, typed
 from transpose_sdk.errors import InputError
 
 POSITIONS = ("sine", "learnable", "none")
+# Far beyond the family's: larger numbers would fill the memory before anybody sees that they are wrong.
+SIDE = Range(1, 4096, whole=True)
+LARGEST = {
+    "layers": Range(1, 64, whole=True),
+    "d_model": Range(1, 4096, whole=True),
+    "ffn": Range(1, 16384, whole=True),
+    "heads": Range(1, 256, whole=True),
+    "keypoints": Range(1, 1000, whole=True),
+    "stem_width": Range(1, 512, whole=True),
+    "dilation": Range(1, 64, whole=True),
+    "head_channels": Range(1, 4096, whole=True),
+}
 UPSAMPLINGS = ("deconv", "bilinear")
 
 # What a stem divides the input by: (attention grid, smallest multiple of the input's sides). HRNet's third branch works
@@ -100,8 +113,8 @@ class Variant:
         for name in ("layers", "d_model", "ffn", "heads", "keypoints", "stem_width", "dilation", "head_channels"):
             value = getattr(self, name)
             optional = name in ("stem_width", "dilation", "head_channels")
-            if not (optional and value is None) and (type(value) is not int or value < 1):
-                raise InputError(f"{name} is {value!r}; give a positive integer")
+            if not (optional and value is None) and value not in LARGEST[name]:
+                raise InputError(f"{name} is {value!r}; give {LARGEST[name]}")
         if self.d_model % self.heads:
             raise InputError(f"d_model {self.d_model} cannot be split into {self.heads} heads; give a multiple of it")
         if self.position == "sine" and self.d_model % 4:
@@ -123,7 +136,7 @@ class Variant:
             raise InputError(f"dilation is {self.dilation!r}; it belongs to TP-M, and only to TP-M")
         for name in ("dropout", "attention_dropout"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
+            if value is not None and (value not in SHARE or value == 1):
                 raise InputError(f"{name} is {value!r}; give a share from 0 up to, but not including, 1")
 
 
@@ -133,7 +146,8 @@ def check_size(size: tuple[int, int], multiple: int) -> None:
     Raises:
         InputError: The size is not a pair of positive multiples.
     """
-    if len(size) != 2 or any(side < 1 or side % multiple for side in size):
+    if len(size) != 2 or any(side not in SIDE or side % multiple for side in size):
         raise InputError(
-            f"the input size (height, width) is {tuple(size)}; give positive multiples of {multiple}, like (256, 192)"
+            f"the input size (height, width) is {tuple(size)}; give two multiples of {multiple} up to "
+            f"{SIDE.high:g}, like (256, 192)"
         )
