@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import BackendError
+from transpose_sdk.process_end import fork_remedy
 
 Array = TypeVar("Array")
 
@@ -45,6 +46,11 @@ def closed_error(backend: Backend) -> BackendError:
     return BackendError(
         f"the network on {backend.device} ({backend.name}, {backend.precision}) is closed: open the estimator again"
     )
+
+
+def forked_error(backend: Backend, process: int) -> BackendError:
+    """What a backend raises in a forked child of the process that opened it."""
+    return BackendError(f"the network on {backend.device} ({backend.name}) cannot be used here: {fork_remedy(process)}")
 
 
 class InFlight(Protocol):

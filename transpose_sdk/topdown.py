@@ -28,6 +28,7 @@ from transpose_sdk.crops import (
 from transpose_sdk.decoding import decode_dark
 from transpose_sdk.oks import oks_nms
 from transpose_sdk.poses import Poses, chosen
+from transpose_sdk.process_end import working
 from transpose_sdk.scores import ScoreMaps, person_scores
 from transpose_sdk.skeletons import Skeleton
 
@@ -219,11 +220,12 @@ class TopDown:
         """
         people, count = place(boxes.copy(), box_scores, self.backend.input_size, whole_pixels), len(boxes)
         buffer = self._buffers.take(count * (1 + self._flip_test))
-        crops = people.cut(image, buffer[:count])
-        if self._flip_test:
-            np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
-            crops = buffer[: 2 * count]
-        flight = self.backend.submit(crops, self._attention if attention is None else attention)
+        with working():
+            crops = people.cut(image, buffer[:count])
+            if self._flip_test:
+                np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
+                crops = buffer[: 2 * count]
+            flight = self.backend.submit(crops, self._attention if attention is None else attention)
         decode = partial(people.poses, skeleton=self._skeleton, grid=self._grid, maps=self._maps)
         return PosesInFlight(people, flight, decode, partial(self._buffers.give_back, buffer))
 
@@ -262,7 +264,8 @@ class PosesInFlight:
         Raises:
             BackendError: The device failed.
         """
-        outputs = self._flight.result()
+        with working():
+            outputs = self._flight.result()
         if self._release is not None:  # the network has read the crops
             self._release()
             self._release = None
@@ -274,7 +277,8 @@ class PosesInFlight:
         Raises:
             BackendError: The device failed.
         """
-        return self._decode(self.wait())
+        with working():
+            return self._decode(self.wait())
 
 
 class CropBuffers:

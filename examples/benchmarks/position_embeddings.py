@@ -70,7 +70,7 @@ def evaluate_size(model: TransPose, size: tuple[int, int], benchmark: Benchmark,
         parts = torch.from_numpy(crops).split(BATCH)
         return torch.cat([model(preprocessing(part)) for part in parts]).numpy()
 
-    return evaluate_boxes(infer, benchmark, image_reader(images), size)
+    return evaluate_boxes(infer, benchmark, image_reader(images, benchmark), size)
 
 
 def measure(position: str, args: argparse.Namespace) -> dict[str, float]:

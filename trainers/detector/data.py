@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Float
 from transpose_sdk.errors import DataError
+from transpose_sdk.media.coco import read_annotations, stated_sizes
 from transpose_sdk.media.image_file import IMAGE_SUFFIXES, read_annotated
 
 from .augmentation import Sample, augment, compose
@@ -31,12 +30,14 @@ class LabelledImage:
         boxes: (n, 4) people, x, y, w, h in pixels.
         weights: (n,) 1 for a box drawn by a human, else the score of the detector that wrote it.
         ignored: (m, 4) regions that may or may not hold people.
+        size: (height, width) in px as the annotations state it; see `read_annotated`.
     """
 
     path: Path
     boxes: Float
     weights: Float
     ignored: Float
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def read_labels(annotations: Path, folder: Path, min_label_score: float) -> dict
         DataError: The file is missing or has no person boxes.
     """
     try:
-        table: dict[str, Any] = json.loads(annotations.read_text())
+        table = read_annotations(annotations)
+        sizes = stated_sizes(table)
         people: dict[int, list[list[float]]] = {}
         for annotation in table["annotations"]:
             people.setdefault(annotation["image_id"], []).append(annotation["bbox"])
@@ -94,13 +96,15 @@ def read_labels(annotations: Path, folder: Path, min_label_score: float) -> dict
             others = _array(people.get(image["id"], []), 4)
             ignored = np.concatenate([scored[~sure, :4], others[~_covered(others, scored[:, :4])]])
             sources.setdefault(image["source"], []).append(
-                LabelledImage(folder / image["file_name"], scored[sure, :4], scored[sure, 4], ignored)
+                LabelledImage(
+                    folder / image["file_name"],
+                    scored[sure, :4],
+                    scored[sure, 4],
+                    ignored,
+                    sizes.get(image["file_name"]),
+                )
             )
-    except OSError as error:
-        raise DataError(
-            f"cannot read the annotations {annotations} ({error}); give a COCO-format JSON file."
-        ) from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{annotations} is not COCO format with 'source' and 'person_boxes' in every image: {error!r}."
         ) from error
@@ -139,7 +143,7 @@ class TrainingSet:
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], LabelledImage]:
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         label = source[rng.integers(len(source))]
-        return read_annotated(label.path), label
+        return read_annotated(label.path, label.size), label
 
     def sample(self, step: int, place: int, canvas: tuple[int, int], mosaic: float) -> Sample:
         """One augmented image of (height, width) `canvas`, made of four with probability `mosaic`."""

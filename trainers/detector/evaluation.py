@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from transpose_sdk.media.coco import stated_sizes
 from transpose_sdk.media.image_file import read_annotated
 
 LARGE = 2 * 96**2  # px of area from which a person is large, twice COCO's own bound
@@ -60,9 +61,11 @@ def read_images(annotations: Path, folder: Path) -> tuple[COCO, list[tuple[int, 
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
+    sizes = stated_sizes(truth.dataset)
     images: list[tuple[int, NDArray[np.uint8]]] = []
     for entry in truth.dataset["images"]:
-        images.append((entry["id"], read_annotated(folder / entry["file_name"])))
+        size = sizes.get(entry["file_name"])
+        images.append((entry["id"], read_annotated(folder / entry["file_name"], size)))
     return truth, images
 
 

@@ -7,6 +7,7 @@ the device works on another one waits in OpenVINO's own queue, or the device wou
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from transpose_sdk.backend import Arrays, Outputs, closed_error
+from transpose_sdk.backend import Arrays, Outputs, closed_error, forked_error
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, last_line
+from transpose_sdk.process_end import is_forked
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU")
 # By preference where the caller states no precision and INT8 is not known to be faster. FP16 weights are calculated in
@@ -91,6 +93,7 @@ class OpenVINOBackend:
             ) from error
         self.requests = count
         self._next = 0
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._names = [output.get_any_name() for output in compiled.outputs]
         self._shapes = [tuple(output.shape)[1:] for output in compiled.outputs]
@@ -111,6 +114,8 @@ class OpenVINOBackend:
         Raises:
             BackendError: The device failed, or the backend is closed.
         """
+        if is_forked(self._process):
+            raise forked_error(self, self._process)
         wanted = ("heatmaps", "queries", "keys") if attention and self.has_attention else ("heatmaps",)
         indices = [self._names.index(name) for name in wanted]
         flight = CropsInFlight({index: np.empty((len(crops), *self._shapes[index]), np.float32) for index in indices})
@@ -126,6 +131,8 @@ class OpenVINOBackend:
 
     def close(self) -> None:
         """Wait for what is in flight and let go of the compiled graph, whose memory only its requests hold."""
+        if is_forked(self._process):
+            return  # nothing of it is here
         with self._lock:
             for request in self._requests:
                 request.release()

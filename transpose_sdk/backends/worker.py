@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transpose_sdk.backend import Arrays, Outputs, closed_error
+from transpose_sdk.backend import Arrays, Outputs, closed_error, forked_error
+from transpose_sdk.process_end import is_forked
 
 
 class _Job(NamedTuple):
@@ -50,6 +52,7 @@ class WorkerBackend:
         self._waiting: deque[_Job] = deque()  # only the worker takes from it
         self._closing = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -73,6 +76,8 @@ class WorkerBackend:
         Raises:
             BackendError: The backend is closed.
         """
+        if is_forked(self._process):
+            raise forked_error(self, self._process)
         job = _Job(crops, attention and self.has_attention, Future())
         with self._closing:
             if self._closed:
@@ -83,6 +88,8 @@ class WorkerBackend:
 
     def close(self) -> None:
         """Wait for what is in flight, and give the device's memory back."""
+        if is_forked(self._process):
+            return  # nothing of it is here
         with self._closing:
             self._closed = True
         self._worker.shutdown()

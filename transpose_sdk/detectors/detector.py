@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import DetectorError
+from transpose_sdk.process_end import fork_remedy, is_forked
 
 Detections = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (N, 4) x, y, w, h in pixels; scores (N,)
 
@@ -15,6 +16,12 @@ Detections = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (N, 4) x, 
 def closed_error(name: str) -> DetectorError:
     """What a detector raises that is used after its `close`."""
     return DetectorError(f"the detector {name} is closed: open it again with open_detector")
+
+
+def require_own_process(name: str, process: int) -> None:
+    """Raise DetectorError in a forked child of the process that opened a detector."""
+    if is_forked(process):
+        raise DetectorError(f"the detector {name} cannot be used here: {fork_remedy(process)}")
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.checks.images import to_bgr
-from transpose_sdk.detectors.detector import Detections, closed_error
+from transpose_sdk.detectors.detector import Detections, closed_error, require_own_process
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.errors import DetectorError, last_line
+from transpose_sdk.process_end import is_forked, working
 
 Decode = Callable[[list[NDArray[np.generic]], tuple[int, int], float], Detections]
 
@@ -149,13 +151,15 @@ class GraphDetector:
         self._recipe = recipe
         self._threshold = score_threshold
         self._letterbox = Letterbox(recipe.input_size, recipe.centered, recipe.padding, recipe.stretched)
+        self._process = os.getpid()
         self._lock = threading.Lock()  # one canvas and one request, of whose outputs the boxes are made in place
         self(np.zeros((*recipe.input_size, 3), np.uint8))  # compiles the numba parts and touches the buffers
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Boxes and scores of the people in an image; arguments and errors as of every `Detector`."""
         image = to_bgr(image)
-        with self._lock:
+        require_own_process(self.name, self._process)
+        with working(), self._lock:
             if self._request is None:
                 raise closed_error(self.name)
             scale, offset = self._letterbox.fit(image)
@@ -169,6 +173,8 @@ class GraphDetector:
 
     def close(self) -> None:
         """Let go of the network; harmless when called again."""
+        if is_forked(self._process):
+            return  # nothing of it is here
         with self._lock:
             self._request = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.detectors.cells import BINS, cell_count, decode_cells
-from transpose_sdk.detectors.detector import Detections, closed_error
+from transpose_sdk.detectors.detector import Detections, closed_error, require_own_process
 from transpose_sdk.detectors.graph import (
     DetectorFormat,
     GraphDetector,
@@ -22,6 +23,7 @@ from transpose_sdk.detectors.graph import (
 )
 from transpose_sdk.detectors.nms import non_maximum_suppression, vote
 from transpose_sdk.errors import DetectorError
+from transpose_sdk.process_end import is_forked, working
 
 VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's lies
 
@@ -56,6 +58,7 @@ class PersonDetector:
         self._device = device
         self._threshold = score_threshold
         self._turned: GraphDetector | None = None
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._straight: GraphDetector | None = self._open(input_size)
 
@@ -77,8 +80,9 @@ class PersonDetector:
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """Boxes and scores of the people in an image; arguments and errors as of every `Detector`."""
         image = to_bgr(image)
+        require_own_process(self.name, self._process)
         height, width = image.shape[:2]
-        with self._lock:
+        with working(), self._lock:
             network = self._straight
             if network is None:
                 raise closed_error(self.name)
@@ -89,6 +93,8 @@ class PersonDetector:
 
     def close(self) -> None:
         """Let go of the network; harmless when called again."""
+        if is_forked(self._process):
+            return  # nothing of it is here
         with self._lock:
             for network in (self._straight, self._turned):
                 if network is not None:

@@ -7,6 +7,7 @@ have passed it, so how far locate may run ahead is a bargain: just so many frame
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -17,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from transpose_sdk.errors import SourceError, TransposeError
+from transpose_sdk.errors import BackendError, SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.media.frames import Source, SourceFrame, iterating
+from transpose_sdk.process_end import fork_remedy, is_forked
 from transpose_sdk.stream.channel import Channel, Closed
 from transpose_sdk.stream.detection import BoxFinder, Candidates
 from transpose_sdk.stream.frame import Frame, Latency
@@ -82,6 +84,7 @@ class Pipeline:
         smoother: PoseSmoother | None,
         lent: bool = False,
     ) -> None:
+        self._process = os.getpid()
         self._source = source
         self._lent = lent
         self._estimator = estimator
@@ -114,6 +117,8 @@ class Pipeline:
             Closed: There are no more.
             TransposeError: A stage failed and all frames before were taken; said once.
         """
+        if is_forked(self._process):
+            raise BackendError(f"the stream of {self._source.name} cannot be used here: {fork_remedy(self._process)}")
         try:
             frame, captured = self._finished.get()
         except Closed:
@@ -129,6 +134,8 @@ class Pipeline:
 
     def stop(self) -> None:
         """Stop all stages and wait for their threads; finished frames can still be taken."""
+        if is_forked(self._process):
+            return  # none of its threads is here
         self._stopping.set()
         for channel in (self._captured, self._posing, self._finished):
             channel.stop()
