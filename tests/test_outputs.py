@@ -181,13 +181,22 @@ def test_harmless_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["eval", "--coco", "ann.json", "--images", "in", "--json", "ann.json"], "would overwrite"),
         (["eval", "--coco", "ann.json", "--images", "in", "--page", "hard.png"], "would overwrite"),
         (["export", "m.tpose/c.pth", "--out", "m.tpose"], "would be replaced"),
-        (["export", "in/a.pth", "--out", "in/a.png/b.tpose"], "cannot be written"),
+        (["export", "in/a.pth", "--out", "in/a.png/b.tpose"], "cannot go to"),
+        (["run", "in", "--json", "in/a.png/o.json"], "cannot be written, because of"),
+        (["run", "in", "--json", "m.tpose"], "is a folder"),
+        (["run", "in", "--openpose", "hard.png"], "is no folder"),
+        (["eval", "--coco", "ann.json", "--images", "in", "--json", "hard.png/o.json"], "cannot be written, be"),
+        (["bench", "--json", "hard.png/o.json"], "cannot be written, because of"),
+        (["train", "tp_r_a3_coco", "--data", "in", "--out", "hard.png/run"], "the run cannot go to"),
+        (["train", "tp_r_a3_coco", "--data", "in", "--out", "x", "--threads", "-2"], "threads=-2"),
+        (["train", "tp_r_a3_coco", "--data", "in", "--out", "x", "--workers", "-2"], "--workers -2"),
+        (["train", "tp_r_a3_coco", "--data", "in", "--out", "x", "--set", "lr=[1"], "--set lr is not YAML"),
     ],
 )  # fmt: skip
 def test_refused_before_the_work(
     folder: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    if arguments[0] in ("explain", "eval", "export"):
+    if arguments[0] in ("explain", "eval", "export", "train"):
         pytest.importorskip("torch", reason="this command needs torch")
     os.link("in/a.png", "hard.png")
     Path("m.tpose").mkdir()

@@ -23,6 +23,9 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from transpose_sdk.checks.folders import require_writable
+from transpose_sdk.checks.ranges import COUNT
+from transpose_sdk.errors import InputError
 from transpose_sdk.models import save_checkpoint
 
 from .data.batches import Batch, EpochBatches
@@ -124,9 +127,14 @@ def train(
         BackendError: There are more processes than GPUs.
         CheckpointError: `init` or the state in `folder` does not fit the network, or the recipe is not that of the run.
         DataError: The data cannot be trained or evaluated on.
+        InputError: The folder cannot be written, or `init` lies in it.
         TrainingError: The loss is not finite, or the memory does not suffice.
     """
     with joined(device) as (processes, place):
+        if processes.first:
+            require_writable(folder, "the run")
+        if init is not None and folder.resolve() in init.resolve().parents and not (folder / "last.pt").exists():
+            raise InputError(f"{init} lies in {folder}, where the run writes its own checkpoints: give another folder")
         skeleton = load_skeleton(recipe.skeleton, data)
         benchmark = validation_set(recipe, data, skeleton)
         with processes.in_turn():
@@ -202,6 +210,8 @@ def chosen(
     name: str | Path, replaced: list[str], device: str | None = None, threads: int | None = None
 ) -> tuple[Recipe, str]:
     """The recipe and the device that `train_recipe` is asked for, with the threads set."""
+    if threads is not None and threads not in COUNT:
+        raise InputError(f"threads={threads!r}: give {COUNT}")
     if threads:
         torch.set_num_threads(threads)
     overrides = {key: parse_yaml(value, f"--set {key}") for key, _, value in (item.partition("=") for item in replaced)}

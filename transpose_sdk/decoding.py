@@ -17,9 +17,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from transpose_sdk.compiled import compiled
 from transpose_sdk.errors import InputError
 
 KERNEL = 11
@@ -74,7 +74,7 @@ def _describe(value: Any) -> str:
     return f"{value.dtype} of {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _decode(
     maps: NDArray[np.float32],
     peaks: NDArray[np.intp],
@@ -129,7 +129,7 @@ def _decode(
     return any_unsure
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@compiled(fastmath={"contract", "reassoc"})
 def _taps(values: NDArray[np.float64], i: int, j: int) -> float:
     """The Gaussian over values[i : i + 11, j], written out so that LLVM vectorises a loop over j."""
     return (
@@ -142,7 +142,7 @@ def _taps(values: NDArray[np.float64], i: int, j: int) -> float:
     )
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@compiled(fastmath={"contract", "reassoc"})
 def _blur_neighbourhood(
     heatmap: NDArray[np.float32],
     x: int,
@@ -178,7 +178,7 @@ def _blur_neighbourhood(
     return lowest
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _blurred_maximum(heatmap: NDArray[np.float32]) -> float:
     """Maximum of the whole blurred map (H, W)."""
     height, width = heatmap.shape

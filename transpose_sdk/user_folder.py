@@ -17,12 +17,17 @@ def home() -> Path:
     it is made again by importing, downloading and compiling.
     """
     if given := os.environ.get(VARIABLE):
-        return Path(given).expanduser()
+        return Path(os.path.expanduser(given))  # noqa: PTH111 - Path's raises where there is no home
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / NAME / "Cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / NAME
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / NAME
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / NAME
+    try:
+        return Path.home() / ".cache" / NAME
+    except RuntimeError:  # a user without a home, as containers have; what cannot be kept is made again
+        return Path("/nonexistent") / NAME
 
 
 def models_folder() -> Path:

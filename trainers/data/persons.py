@@ -226,6 +226,7 @@ def _triples(
     if values.shape != (3 * count,):
         raise DataError(
             f"{annotations}: {name} of annotation {item.get('id')} has shape {values.shape}, not ({3 * count},): "
-            f"give x, y and visibility of {count} joints ({given.name}) in one row"
+            f"give x, y and visibility of {count} joints ({given.name}) in one row, or name the file's own joints by "
+            "--set skeleton=FILE, a YAML file or annotations whose category tells them"
         )
     return np.where((places >= 0)[:, None], values.reshape(count, 3)[places], 0).astype(np.float32)

@@ -118,7 +118,7 @@ def _coco(content: dict[str, Any], given: Skeleton | None, skeleton: Skeleton, p
     if labelled != {len(skeleton)}:
         raise DataError(
             f"{path} has persons of {sorted(labelled)} keypoints, the network gives {len(skeleton)}: evaluate it on "
-            f"annotations of {skeleton.name}"
+            f"annotations of {skeleton.name}; to train for these joints, name them by --set skeleton=FILE"
         )
     if given is not None:
         logger.warning("%s calls its joints otherwise; they are taken to be in the order of %s", path, skeleton.name)

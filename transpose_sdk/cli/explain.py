@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     areas = {
         f"layer {number}": attention_areas(layer, args.person, names, args.mode) for number, layer in layers.items()
     }
-    picture = Path(without_secrets(args.image)).name
+    picture = os.fsencode(Path(without_secrets(args.image)).name).decode(errors="replace")
     title = f"{name}: {args.mode} areas of person {args.person} in {picture}"
     figure = figures.explain_figure(image, poses, args.person, areas, threshold=threshold, title=title)
     figures.save_figure(figure, args.out)

@@ -15,10 +15,12 @@ def write_json(record: Mapping[str, Any], path: str | None) -> None:
     Raises:
         SinkError: The file cannot be written.
     """
-    from transpose_sdk.media.files import write_whole
+    from transpose_sdk.media.files import sink_errors, write_whole
 
     text = json.dumps(record, indent=2) + "\n"
-    if path in (None, "-"):
+    if path is None or path == "-":
         sys.stdout.write(text)
     else:
+        with sink_errors(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_whole(Path(path), text.encode())

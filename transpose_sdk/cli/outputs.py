@@ -45,8 +45,8 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | os.PathLike[
         inputs: What is read: files, file:// addresses, and bundles' folders. What is none of these is no file.
 
     Raises:
-        InputError: An output has no name, is an input by this or another name (a link, a hard link), or shares a file
-            with another output.
+        InputError: An output has no name, cannot be written, is an input by this or another name (a link, a hard link),
+            or shares a file with another output.
     """
     outputs = list(outputs)
     for output in outputs:
@@ -54,6 +54,9 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | os.PathLike[
             raise InputError(f"{output.option} has an empty name: give a file, or leave the option out")
         if output.path == STDOUT and output.names is not None:
             raise InputError(f"{output} asks for pictures or several files on stdout: give a file or a folder")
+    for output in outputs:
+        if output.path != STDOUT:
+            _require_place(output)
     read = {identity(file): file for given in inputs for file in _files(given)}
     for output in outputs:
         for file in _written(output):
@@ -82,6 +85,21 @@ def identity(path: str | os.PathLike[str]) -> Identity:
         name = name.casefold() if sys.platform in ("win32", "darwin") else name
         return (folder,) if folder == place else (identity(folder), name)
     return found.st_dev, found.st_ino
+
+
+def _require_place(output: Output) -> None:
+    """Raise InputError where an output can be seen not to be writable."""
+    path = Path(output.path)
+    try:
+        there = path if path.exists() else next(folder for folder in path.absolute().parents if folder.exists())
+        is_folder = there.is_dir()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{output} cannot be written ({reason}): give another name") from error
+    if there is path and is_folder != (output.names is not None):
+        raise InputError(f"{output} is {'a folder' if is_folder else 'no folder'}: give another name")
+    if (there is not path and not is_folder) or not os.access(there, os.W_OK):
+        raise InputError(f"{output} cannot be written, because of {there}: give a place where you may write")
 
 
 def _files(given: str | os.PathLike[str]) -> list[Path]:

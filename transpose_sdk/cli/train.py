@@ -40,12 +40,15 @@ def run(args: argparse.Namespace) -> int:
     import os
 
     from transpose_sdk.cli.optional import trainers_module
+    from transpose_sdk.errors import InputError
 
     # Of the processes that torchrun starts one speaks for all.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
     options = {"device": args.device, "threads": args.threads, "data": args.data, "init": args.init}
     options |= {"workers": args.workers, "cache": args.cache}
+    if args.workers < 0:
+        raise InputError(f"--workers {args.workers}: give 0 or more processes")
     if args.dry_run:
         for line in trainers_module("plan").plan_recipe(args.recipe, args.set, **options):
             sys.stdout.write(f"{line}\n")

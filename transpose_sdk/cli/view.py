@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+PROBE = "from PyQt6.QtWidgets import QApplication; QApplication([])"
 SYSTEM_PACKAGES = "libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libxcb-cursor0"
 
 
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"there is no screen ({', '.join(SCREENS)} are not set): use transpose run --save FILE instead"
         )
+    if sys.platform == "linux":
+        _require_window()
     try:
         app = import_extra("transpose_sdk.apps.viewer.app", "viewer")
     except MissingDependencyError:
@@ -45,3 +48,27 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     given = {name: getattr(args, name) for name in ("model", "device", "precision", "detector")}
     return int(app.show(args.source, {name: value for name, value in given.items() if value is not None}))
+
+
+def _require_window() -> None:
+    """Raise InputError where Qt cannot reach the screen, upon which it ends the process: so another one tries."""
+    import importlib.util
+    import os
+    import subprocess
+    import sys
+
+    from transpose_sdk.errors import InputError
+
+    if importlib.util.find_spec("PyQt6") is None:
+        return  # which is told with what installs it
+    try:
+        tried = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if tried.returncode < 0:  # an error of Python's, a library that is missing, comes again in this process
+        screens = ", ".join(f"{name}={os.environ[name]}" for name in SCREENS if os.environ.get(name))
+        reason = next((line.strip() for line in tried.stderr.splitlines() if line.strip()), "Qt gave up")
+        raise InputError(
+            f"no window can be opened on {screens} ({reason}): check the display and who may use it, or use transpose "
+            f"run --save FILE instead; Qt needs, on Debian and Ubuntu, {SYSTEM_PACKAGES}"
+        )

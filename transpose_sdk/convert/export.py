@@ -14,6 +14,7 @@ import openvino as ov
 from transpose_sdk.bundles.bundle import SUFFIX, check_name
 from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.bundles.writer import write_bundle
+from transpose_sdk.checks.folders import require_writable
 from transpose_sdk.convert.parity import compare
 from transpose_sdk.convert.people import People, annotated_people, detected_people
 from transpose_sdk.convert.runners import run_network
@@ -222,14 +223,7 @@ def check_folder(folder: Path, *read: str | Path) -> None:
     for path in read:
         if folder.resolve() in Path(path).resolve().parents:
             raise InputError(f"{folder} would be replaced, but {path} is read from it: give another folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror or error}): give a folder where you may write"
-        ) from error
+    require_writable(folder.parent, "the bundle")
 
 
 def _check_options(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from transpose_sdk.arrays import Float
+from transpose_sdk.compiled import compiled
 
 STRIDES = (8, 16, 32, 64)
 BINS = 8  # of a side's distance
@@ -16,7 +16,7 @@ def cell_count(height: int, width: int) -> int:
     return sum(-(-height // stride) * -(-width // stride) for stride in STRIDES)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mean(logits: Float) -> float:
     """Mean bin of a distribution (bins,) that is given by its logits."""
     highest = logits.max()
@@ -28,7 +28,7 @@ def _mean(logits: Float) -> float:
     return weighted / total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def decode_cells(scores: Float, sides: Float, height: int, width: int, threshold: float) -> tuple[Float, Float]:
     """Boxes of the cells that score at least `threshold`.
 

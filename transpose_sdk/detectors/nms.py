@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Float
+from transpose_sdk.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _iou(a: Float, b: Float) -> float:
     """IoU of two boxes x1, y1, x2, y2."""
     width = min(a[2], b[2]) - max(a[0], b[0])
@@ -20,7 +20,7 @@ def _iou(a: Float, b: Float) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def suppress(boxes: Float, order: NDArray[np.int64], threshold: float) -> NDArray[np.int64]:
     """Walk boxes (N, 4) x1, y1, x2, y2 in `order` and keep each that overlaps no kept one by more than `threshold`."""
     kept = np.empty(len(order), np.int64)
@@ -48,7 +48,7 @@ def non_maximum_suppression(boxes: Float, scores: Float, threshold: float = 0.5)
     return suppress(boxes, np.argsort(-scores, kind="stable"), threshold)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def vote(boxes: Float, scores: Float, kept: NDArray[np.int64], threshold: float) -> Float:
     """The kept boxes, each moved to the mean of all boxes that overlap it well, by score and IoU.
 

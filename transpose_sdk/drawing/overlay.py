@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from transpose_sdk.checks.ranges import FROM_0, SHARE, check_ranges
+from transpose_sdk.compiled import compiled
 from transpose_sdk.dependency import MODES, AttentionMode, DependencyArea, Threshold, attention_areas
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
@@ -165,7 +165,7 @@ def _packed_palette(opacity: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64
     return packed.sum(axis=1, dtype=np.uint64), left.astype(np.uint64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _blend(
     canvas: NDArray[np.uint8],
     steps: NDArray[np.float32],
