@@ -91,7 +91,8 @@ def _load(item: DataSet, recipe: Recipe, data: Path, skeleton: Skeleton, left_ou
     except InputError as error:
         raise DataError(
             f"{item.annotations}: {error}. Name the network's joints by "
-            "skeleton (--set skeleton=FILE, the annotations where their category tells), or pair them by joints in datasets"
+            "skeleton (--set skeleton=FILE, the annotations where their category tells), or pair them by joints in "
+            "datasets"
         ) from None
     if len(unknown := np.flatnonzero(~(persons.weights > 0).any(axis=0))):
         logger.info("%s labels no %s", item.annotations, ", ".join(skeleton.names[joint] for joint in unknown))
