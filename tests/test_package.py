@@ -103,7 +103,7 @@ def test_wheel_has_one_top_level_name(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"transpose_sdk"}
     for terms in ("LICENSE", "NOTICE", "Apache-2.0.txt"):  # of the weights that others' work is in
         assert any(".dist-info/" in name and name.endswith(f"/{terms}") for name in names)
-    bundles = ("tp_l_256x192", "tp_m16_192x144", "tp_m16_256x192", "person")
+    bundles = ("tp_l_256x192", "tp_l_160x112", "tp_m16_192x144", "person")
     for needed in ("py.typed", *(f"assets/{name}.tpose/bundle.json" for name in bundles)):
         assert f"transpose_sdk/{needed}" in names
     assert sum(size for name, size in sizes.items() if name.startswith("transpose_sdk/assets/")) <= 30e6

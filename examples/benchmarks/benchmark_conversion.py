@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument(
         "--bundles",
         nargs="*",
-        default=["tp_l_256x192", "tp_m16_192x144", "tp_m16_256x192"],
+        default=["tp_l_256x192", "tp_l_160x112", "tp_m16_192x144"],
         help="names or folders (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=40, help="timed calls of each (default: %(default)s)")

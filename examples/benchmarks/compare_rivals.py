@@ -147,7 +147,7 @@ def main() -> None:
     first = next(iter(milliseconds.values()))
     sys.stdout.write("| network | AP | AP50 | AP75 | ms a person | of the first |\n|---|---|---|---|---|---|\n")
     for title, value in milliseconds.items():
-        cells = precisions.get(title, "| | |")
+        cells = precisions.get(title, "| |")
         sys.stdout.write(f"| {title} | {cells} | {value:.1f} | {value / first:.2f} |\n")
 
 
