@@ -63,6 +63,33 @@ def test_everything_works_without_a_cache(read_only: Path) -> None:
     assert result.stderr.count("compiled anew in each process") == 1
 
 
+def test_a_damaged_cache_of_machine_code_is_made_again(tmp_path: Path) -> None:
+    script = (
+        "import logging, numpy as np\n"
+        "from transpose_sdk.decoding import decode_dark\n"
+        "logging.basicConfig(format='%(message)s')\n"
+        "print(decode_dark(np.ones((1, 1, 8, 6), np.float32))[1])\n"
+    )
+    outputs = []
+    for damaged in (False, True, False):
+        for file in tmp_path.rglob("*.nb?") if damaged else ():
+            file.write_bytes(file.read_bytes()[:5])
+        result = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr
+        assert ("damaged" in result.stderr) == damaged
+        outputs.append(result.stdout)
+    assert len(set(outputs)) == 1
+    assert list(tmp_path.rglob("*.nbi"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows users have a home")
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     from transpose_sdk import user_folder

@@ -41,9 +41,12 @@ def run(args: argparse.Namespace) -> int:
     from transpose_sdk.bundles.writer import amend_bundle
     from transpose_sdk.cli.optional import trainers_module
     from transpose_sdk.cli.output import write_json
+    from transpose_sdk.cli.outputs import Output, check_outputs
     from transpose_sdk.estimator import PoseEstimator
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.json is not None:
+        check_outputs([Output("--json", args.json)], [args.coco, args.bundle, args.detector])
     benchmarks, scores = trainers_module("evaluation.benchmark"), trainers_module("evaluation.fitted_scores")
     with PoseEstimator(args.bundle, args.device, args.precision, args.detector, detector_score=FROM) as estimator:
         people = benchmarks.read_benchmark(args.coco, estimator.skeleton, "coco")
