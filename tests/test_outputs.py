@@ -246,6 +246,21 @@ def test_openpose_files_of_an_earlier_run_go(folder: Path) -> None:
     assert sorted(path.name for path in Path("out").iterdir()) == sorted(["a_000000000000_keypoints.json", *others])
 
 
+def test_pictures_of_an_earlier_run_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Path("out").mkdir()
+    for name in ("000009.jpg", "a.png", "mine.jpg"):
+        Path("out", name).write_bytes(b"old")
+        os.utime(Path("out", name), (1, 1))
+    frames = ["run", "in", "--save", "out", "--device", "CPU", "--detector", "frame", "--stop", "2"]
+    assert main(frames) == 0
+    assert not caplog.records
+    Path("out/c.png").write_bytes(b"old")
+    os.utime("out/c.png", (1, 1))
+    assert main(frames) == 0
+    assert "holds 1 older files among the new ones, the first is c.png" in caplog.text
+    assert Path("out/c.png").read_bytes() == b"old"
+
+
 # Signals --------------------------------------------------------------------------------------------------------------
 
 

@@ -41,7 +41,8 @@ def parse_yaml(text: str | bytes, origin: str) -> Any:
             _count(node, {}, 0, origin)
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{origin} is not YAML: {error}") from None
+        reason = " ".join(str(error).split())  # which PyYAML spreads over several lines
+        raise DataError(f"{origin} is not YAML: {reason}") from None
 
 
 def _count(node: yaml.Node, known: dict[int, int], depth: int, origin: str) -> int:

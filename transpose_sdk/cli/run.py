@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         source = open_source(args.source, start=args.start, stop=args.stop, stride=args.stride, live=args.live)
         stack.enter_context(source)
         paths = source.paths if isinstance(source, ImageSource) else [args.source]
-        check_outputs(_outputs(args, source), [*paths, args.model, args.detector])
+        outputs, began = list(_outputs(args, source)), time.time()
+        check_outputs(outputs, [*paths, args.model, args.detector])
         estimator = PoseEstimator(
             args.model,
             args.device,
@@ -113,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{source.name} gave no frame from frame {args.start} on: give a smaller --start, or check that it is "
                 "complete"
             )
+    for output in outputs:
+        _tell_stale(output, began)
     if not args.quiet:
         written = [getattr(args, option) for option in FILE_OPTIONS if getattr(args, option) not in (None, "-")]
         sys.stderr.write(_summary(progress.frames, progress.people, progress.dropped, progress.seconds, written))
@@ -216,6 +220,19 @@ def _outputs(args: argparse.Namespace, source: Source) -> Iterator[Output]:
             names = re.compile(rf"{re.escape(_openpose_stem(args))}_\d{{12}}_keypoints\.json")
         if value is not None:
             yield Output(f"--{option}", value, names)
+
+
+def _tell_stale(output: Output, began: float) -> None:
+    """Warn of files of an earlier run among the new ones of a folder; they may be the user's own."""
+    folder = Path(output.path)
+    if output.names is None or not folder.is_dir():
+        return
+    named = [path for path in folder.iterdir() if output.names.fullmatch(path.name)]
+    stale = sorted(path.name for path in named if path.stat().st_mtime < began - 1)  # disks count seconds at worst
+    if stale:
+        logging.getLogger(__name__).warning(
+            "%s holds %d older files among the new ones, the first is %s", output, len(stale), stale[0]
+        )
 
 
 def _summary(frames: int, people: int, dropped: int, seconds: float, written: list[str]) -> str:
