@@ -283,6 +283,7 @@ def test_http_without_a_length_ends_where_it_ends(tmp_path: Path, name: str) -> 
         assert (source.live, source.kind) == (False, "video")
         frames = list(source)
         assert [number(frame.image) for frame in frames] == list(range(12))
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 10, atol=2e-3)
         assert list(source) == []
         assert _Files.requests <= 3  # FFmpeg may ask for a part again while it finds out what it is
 

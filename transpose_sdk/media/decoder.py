@@ -191,5 +191,7 @@ class Decoder:
                     if error.errno != errno.EIO or not self._is_http or self._container.size >= 0:
                         raise
                     packet, over = Packet(), True
+                    if self.stream.time_base is not None:  # which the frames that are still in the decoder take over
+                        packet.time_base = self.stream.time_base
             if packet is not None or broken == 1:
                 yield packet

@@ -1,15 +1,10 @@
-"""OpenCV and FFmpeg write to stderr when a file is bad; our errors say it in one sentence instead."""
+"""OpenCV writes to stderr when an image is bad or a camera is missing; our errors say it in one sentence instead."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-# FFmpeg's own log level (-8 is silent). OpenCV reads it once, when it opens its first video, so it must stand in the
-# environment before that; a level that the caller has set wins.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 

@@ -112,6 +112,7 @@ class VideoSource(Closeable):
                 self._target.close()  # wakes who waits for its writer
             self._decoder.close()
         self._tell()
+        self._rest = ()  # it refers to this object, and the two would wait for Python's collector
 
     @property
     def traces(self) -> int:
