@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -461,6 +462,35 @@ os.kill(os.getpid(), signal.SIGKILL)
     frames = list(open_source(path))
     assert [read.index for read in frames] == list(range(len(frames)))
     assert len(frames) >= 150  # 2 s are lost at most, and what the encoder's threads work on
+
+
+def test_a_video_goes_to_a_stream_that_is_lent(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    data: list[bytes] = []
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb") as stream:
+        thread = threading.Thread(target=lambda: data.append(reader.read()))
+        thread.start()
+        with VideoSink(stream, 10) as sink:
+            for index in range(12):
+                sink.write(frame(index))
+        assert not stream.closed
+        stream.close()
+        thread.join()
+    (tmp_path / "out.mkv").write_bytes(data[0])
+    with open_source(tmp_path / "out.mkv") as source:
+        assert len(list(source)) == 12
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_reader_that_has_gone_is_an_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "wb", buffering=0)
+    with pytest.raises(SinkError) as caught, VideoSink(stream, 10) as sink:
+        for index in range(12):
+            sink.write(frame(index))
+    assert isinstance(caught.value.__cause__, BrokenPipeError)
+    stream.close()
 
 
 def test_without_h264_the_log_says_so(

@@ -53,7 +53,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | os.PathLike[
         if not output.path.strip():
             raise InputError(f"{output.option} has an empty name: give a file, or leave the option out")
         if output.path == STDOUT and output.names is not None:
-            raise InputError(f"{output} asks for pictures or several files on stdout: give a file or a folder")
+            raise InputError(f"{output} asks for several files on stdout: give a file or a folder")
     for output in outputs:
         if output.path != STDOUT:
             _require_place(output)

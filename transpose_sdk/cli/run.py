@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL
+from transpose_sdk.cli.outputs import STDOUT
 
 if TYPE_CHECKING:
     from transpose_sdk.cli.outputs import Output
@@ -49,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--live", action="store_true", default=None, help="a URL that is a camera's, though it looks like a file's"
     )
     outputs = parser.add_argument_group("outputs (JSON lines on stdout if none is given)")
-    outputs.add_argument("--save", metavar="FILE", help="annotated video, image (.png, .jpg) or folder of images")
+    outputs.add_argument(
+        "--save", metavar="FILE", help="annotated video, image (.png, .jpg), folder of images, or - for Matroska on stdout"
+    )
     outputs.add_argument(
         "--json", metavar="FILE", help="all frames as one JSON document; - is stdout, for the texts below too"
     )
@@ -187,6 +190,8 @@ def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileS
     from transpose_sdk.media.image_file import IMAGE_SUFFIXES
     from transpose_sdk.media.sinks import ImageSink, VideoSink
 
+    if str(path) == STDOUT:
+        return VideoSink(sys.stdout.buffer, source.fps, annotator)
     if _is_folder(path) or path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSink(path, _image_names(source), annotator)
     return VideoSink(path, source.fps, annotator)
@@ -194,7 +199,7 @@ def _picture_sink(path: Path, source: Source, annotator: PoseAnnotator) -> FileS
 
 def _is_folder(path: Path) -> bool:
     """Whether pictures go into a folder of this name."""
-    return not path.suffix or path.is_dir()
+    return str(path) != STDOUT and (not path.suffix or path.is_dir())
 
 
 def _image_names(source: Source) -> list[str] | None:

@@ -57,7 +57,8 @@ class VideoEncoder:
         Raises:
             SinkError: It cannot be written.
         """
-        self._name = str(target) if isinstance(target, Path) else getattr(target, "name", "the stream")
+        self._flush = (lambda: None) if isinstance(target, Path) else target.flush
+        self._name = str(target) if isinstance(target, Path) else str(getattr(target, "name", "the stream"))
         container = CONTAINERS[target.suffix.lower()] if isinstance(target, Path) else STREAMED
         codec = "mjpeg" if container == "avi" else "libx264" if has_x264() else "mpeg4"
         if codec == "mpeg4":
@@ -102,6 +103,7 @@ class VideoEncoder:
                 frame.pts, frame.time_base = self.written, self._stream.codec_context.time_base
                 self.written += 1  # first: Ctrl-C comes through right behind the call, and closing goes on from here
                 self._mux(frame)
+            self._flush()
 
     def close(self) -> None:
         """Finish the file. Raises SinkError where that fails."""
@@ -110,6 +112,7 @@ class VideoEncoder:
                 self._mux(None)
             finally:
                 self._container.close()
+                self._flush()
 
     def _mux(self, frame: VideoFrame | None) -> None:
         # One call in C: Ctrl-C cannot come between the encoder, which counts on a packet, and the file that has to hold

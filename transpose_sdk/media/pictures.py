@@ -8,6 +8,7 @@ import shutil
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -50,12 +51,15 @@ class VideoSink(FileSink):
         fps: Pictures a second; None until the first frames have told it.
     """
 
-    def __init__(self, path: str | Path, fps: float | None = None, annotator: PoseAnnotator | None = None) -> None:
+    def __init__(
+        self, path: str | Path | IO[bytes], fps: float | None = None, annotator: PoseAnnotator | None = None
+    ) -> None:
         """Create the file.
 
         Args:
             path: .mp4, .m4v, .mov, .mkv or .avi; a missing folder is created. All can be played even after the process
-                was killed, up to its last 2 s.
+                was killed, up to its last 2 s. Or an open binary stream such as sys.stdout.buffer, which gets Matroska
+                and is left open.
             fps: Frames per second. If unknown, the times of the first frames decide: their rate, or the smallest
                 multiple of it that moves smoothly.
             annotator: How to draw the poses.
@@ -63,8 +67,9 @@ class VideoSink(FileSink):
         Raises:
             SinkError: The suffix is none of these, or the file cannot be written.
         """
-        self.path = Path(path)
-        if self.path.suffix.lower() not in CONTAINERS:
+        self._target = Path(path) if isinstance(path, str | Path) else path
+        self.path = self._target if isinstance(self._target, Path) else Path(str(getattr(path, "name", "the stream")))
+        if isinstance(self._target, Path) and self.path.suffix.lower() not in CONTAINERS:
             raise SinkError(
                 f"cannot write a video to {path}: expected a name that ends in {', '.join(CONTAINERS)}; rename it"
             )
@@ -78,9 +83,10 @@ class VideoSink(FileSink):
         self._intervals: deque[float] = deque(maxlen=RATE_FRAMES)  # between the last frames, in s
         self._video: _PacedVideo | None = None
         self._closed = False
-        with sink_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.open("wb").close()  # fails now, not after the first frame was computed
+        if isinstance(self._target, Path):
+            with sink_errors(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.open("wb").close()  # fails now, not after the first frame was computed
 
     def write(self, frame: PosedFrame) -> None:
         """Draw the poses and add the picture.
@@ -96,10 +102,11 @@ class VideoSink(FileSink):
             self._size = (width, height)
         if self._size == (width, height):
             picture = picture[:height, :width]
-        with sink_errors(self.path):
-            free = shutil.disk_usage(self.path.parent).free
-        if free < RESERVED_BYTES:
-            raise SinkError(f"cannot write {self.path}: the disk is full ({free >> 20} MiB left); free some space")
+        if isinstance(self._target, Path):
+            with sink_errors(self.path):
+                free = shutil.disk_usage(self.path.parent).free
+            if free < RESERVED_BYTES:
+                raise SinkError(f"cannot write {self.path}: the disk is full ({free >> 20} MiB left); free some space")
         self._waiting.append((self._clock.tick(frame.time), fit(picture, self._size)))
         if self.fps is not None or len(self._waiting) >= RATE_FRAMES:
             self._write_waiting()
@@ -110,7 +117,7 @@ class VideoSink(FileSink):
         if self.fps is None:
             self.fps = _smooth_rate(times)
         if self._video is None:
-            self._video = _PacedVideo(self.path, self.fps, self._size, times[0])
+            self._video = _PacedVideo(self._target, self.fps, self._size, times[0])
         for (start, picture), end in zip(self._waiting, times[1:], strict=False):
             if end - start > LONGEST_STILL:
                 logger.warning("%s shows %.0f s without a frame as %.0f s", self.path, end - start, LONGEST_STILL)
@@ -130,8 +137,9 @@ class VideoSink(FileSink):
             return
         self._closed = True
         if not self._waiting:
-            with sink_errors(self.path):
-                self.path.unlink(missing_ok=True)
+            if isinstance(self._target, Path):
+                with sink_errors(self.path):
+                    self.path.unlink(missing_ok=True)
             return
         start, picture = self._waiting[-1]
         try:
@@ -147,11 +155,11 @@ class VideoSink(FileSink):
 class _PacedVideo:
     """A video of constant rate, whose pictures last until given times."""
 
-    def __init__(self, path: Path, fps: float, size: tuple[int, int], start: float) -> None:
+    def __init__(self, target: Path | IO[bytes], fps: float, size: tuple[int, int], start: float) -> None:
         """Open the file. Raises SinkError where that fails."""
         self.fps = fps
         self._start = start
-        self._encoder = VideoEncoder(path, fps, size)
+        self._encoder = VideoEncoder(target, fps, size)
 
     def show(self, picture: NDArray[np.uint8], end: float) -> None:
         """Write a picture as often as it takes to last until a time in s, which may be not at all."""
