@@ -146,6 +146,15 @@ def test_errors_with_the_shipped_weights(
     assert all(word in error for word in words)
 
 
+def test_a_video_comes_through_stdin_and_goes_to_stdout(clip: Path, tmp_path: Path, shipped: None) -> None:
+    program = "import sys; from transpose_sdk.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "run", "-", "--save", "-", "--detector", "frame", "--quiet"]
+    result = subprocess.run(command, cwd=ROOT, input=clip.read_bytes(), capture_output=True, check=False, timeout=300)
+    assert (result.returncode, result.stderr) == (0, b"")
+    (tmp_path / "out.mkv").write_bytes(result.stdout)
+    assert len(list(open_source(tmp_path / "out.mkv"))) == 12
+
+
 @pytest.mark.usefixtures("shipped")
 def test_run_writes_every_output(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = clip.parent / "out"
