@@ -167,7 +167,6 @@ def test_harmless_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (["run", ""], "the source is an empty text"),
         (["run", "in", "--json", ""], "--json has an empty name"),
         (["run", "in", "--save", " "], "--save has an empty name"),
-        (["run", "in", "--save", "-"], "on stdout"),
         (["run", "in", "--openpose", "-"], "on stdout"),
         (["run", "in", "--save", "in"], "would overwrite"),
         (["run", "in", "--json", "hard.png"], "would overwrite"),

@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     outputs = parser.add_argument_group("outputs (JSON lines on stdout if none is given)")
     outputs.add_argument(
-        "--save", metavar="FILE", help="annotated video, image (.png, .jpg), folder of images, or - for Matroska on stdout"
+        "--save",
+        metavar="FILE",
+        help="annotated video, image (.png, .jpg), folder of images; - is Matroska on stdout",
     )
     outputs.add_argument(
         "--json", metavar="FILE", help="all frames as one JSON document; - is stdout, for the texts below too"
