@@ -17,11 +17,11 @@ import pandas as pd
 import transpose_sdk as tp
 
 COLORS = {"left": "tab:blue", "right": "tab:orange"}
-SURE = 0.3  # joints of a lower score leave a gap
+SURE = 0.5  # joints that are more likely wrong than right leave a gap
 
 
 def read(source: str) -> pd.DataFrame:
-    """All joints of all frames: person, track_id, person_score, keypoint, x, y, score, time."""
+    """All joints of all frames: person, track_id, person_score, keypoint, x, y, score, raw scores, time."""
     with tp.PoseStream(source) as stream:
         return pd.concat([frame.poses.to_pandas().assign(time=frame.time) for frame in stream])
 

@@ -97,7 +97,11 @@ def test_wrong_box_scores_are_named(estimator: PoseEstimator, scores: Any) -> No
 def test_box_scores_are_a_factor_of_the_persons_score(estimator: PoseEstimator) -> None:
     boxes = [[10, 20, 60, 120], [80, 20, 60, 120]]
     whole, less = estimator(IMAGE, boxes), estimator(IMAGE, boxes, [0.5, 0.25])
-    np.testing.assert_allclose(less.person_scores, whole.person_scores * (0.5, 0.25), rtol=1e-5)
+    np.testing.assert_allclose(less.raw_person_scores, whole.raw_person_scores * (0.5, 0.25), rtol=1e-5)
+    maps = estimator.bundle.scores
+    assert maps is not None
+    np.testing.assert_array_equal(whole.person_scores, maps.given(whole.raw_person_scores))
+    np.testing.assert_array_equal(less.person_scores, maps.detected(less.raw_person_scores))  # there may be nobody
 
 
 def test_grey_and_bgra_are_converted(estimator: PoseEstimator) -> None:

@@ -14,11 +14,11 @@ from blob_people import BlobDetector, joints_of, picture, write_blob_bundle
 from drawn_people import coco_file, coco_person
 
 from transpose_sdk import COCO17, PoseEstimator, Poses
-from transpose_sdk.bundles.bundle import open_bundle
+from transpose_sdk.bundles.bundle import bundle_names, open_bundle
 from transpose_sdk.bundles.writer import amend_bundle
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import BundleError, InputError
-from transpose_sdk.scores import ScoreMap, ScoreMaps
+from transpose_sdk.scores import DEFAULT_MAPS, ScoreMap, ScoreMaps, person_scores
 
 MAP = ScoreMap((0.0, 0.5, 1.25), (0.05, 0.7, 0.99))
 MAPS = ScoreMaps(
@@ -73,19 +73,22 @@ def test_scores_are_mapped_and_the_raw_ones_kept(bundle: Path, tmp_path: Path) -
         PoseEstimator(raw_bundle, "CPU", detector=BlobDetector()) as without,
     ):
         assert estimator.describe()["scores"] == "probabilities"
-        assert without.describe()["scores"] == "raw"
-        for given, of_people in ((None, MAPS.detected), (boxes, MAPS.given)):
-            poses, raw = estimator(image, given), without(image, given)
-            np.testing.assert_array_equal(poses.raw_scores, raw.scores)
-            np.testing.assert_array_equal(poses.raw_person_scores, raw.person_scores)
-            np.testing.assert_array_equal(poses.scores[:, :9], MAP(raw.scores[:, :9]))
-            np.testing.assert_allclose(poses.scores[:, 9:], 0.3 + 0.1 * raw.scores[:, 9:], atol=1e-6)
-            np.testing.assert_array_equal(poses.person_scores, of_people(raw.person_scores))
-            np.testing.assert_array_equal(raw.raw_scores, raw.scores)
+        assert without.describe()["scores"] == "estimated"
+        for given, kind in ((None, "detected"), (boxes, "given")):
+            poses, other = estimator(image, given), without(image, given)
+            raw, whole = poses.raw_scores, poses.raw_person_scores
+            np.testing.assert_array_equal(raw, other.raw_scores)
+            np.testing.assert_array_equal(whole, other.raw_person_scores)
+            np.testing.assert_allclose(whole, person_scores(raw, None if given else np.float32([0.9, 0.9])), atol=1e-6)
+            np.testing.assert_array_equal(poses.scores[:, :9], MAP(raw[:, :9]))
+            np.testing.assert_allclose(poses.scores[:, 9:], 0.3 + 0.1 * raw[:, 9:], atol=1e-6)
+            np.testing.assert_array_equal(poses.person_scores, getattr(MAPS, kind)(whole))
+            np.testing.assert_array_equal(other.scores, DEFAULT_MAPS.joints[0](raw))
+            np.testing.assert_array_equal(other.person_scores, getattr(DEFAULT_MAPS, kind)(whole))
             people = json.loads(json.dumps(poses.to_dict()))["people"]
-            assert [one["raw_score"] for one in people] == pytest.approx(raw.person_scores.tolist(), abs=1e-4)
+            assert [one["raw_score"] for one in people] == pytest.approx(whole.tolist(), abs=1e-4)
             assert [one["score"] for one in people] == pytest.approx(poses.person_scores.tolist(), abs=1e-4)
-            assert people[0]["raw_scores"] == pytest.approx(raw.scores[0].tolist(), abs=1e-4)
+            assert people[0]["raw_scores"] == pytest.approx(raw[0].tolist(), abs=1e-4)
         with_scores = estimator(image, boxes, box_scores=[1.0, 0.5])  # somebody's detector gave them
         np.testing.assert_array_equal(with_scores.person_scores, MAPS.detected(with_scores.raw_person_scores))
 
@@ -272,3 +275,23 @@ def test_fit_says_what_is_missing(dim_and_bright: Path, tmp_path: Path, capsys: 
     ):
         assert main([*fit, *more]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_models_info_says_whose_maps_are_taken(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "info", str(bundle)]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"] == json.loads(json.dumps(asdict(MAPS)))
+    assert main(["models", "info", str(write_blob_bundle(tmp_path / "blobs.tpose"))]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"].startswith("estimated by another network's maps")
+
+
+@pytest.mark.parametrize("name", bundle_names("pose"))
+def test_what_ships_has_its_own_maps(name: str) -> None:
+    maps = open_bundle(name, "pose").scores
+    assert maps is not None
+    assert len(maps.joints) == 17
+    assert maps.fitted_on
+    # What users see: an unmistakable person is nearly certain, a false alarm nearly impossible.
+    assert maps.detected(np.float32([0.05, 0.7])) == pytest.approx([0.0, 0.99], abs=0.02)
+    assert maps.given(np.float32([0.8])) > 0.97

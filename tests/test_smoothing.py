@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from blob_people import joints_of
 
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
@@ -247,3 +248,31 @@ def test_exchanged_legs_are_put_back_where_the_hips_lie_on_each_other(apart: flo
         np.testing.assert_allclose(smooth[:, [14, 16], 0], 100, atol=1e-3)
     else:
         np.testing.assert_array_equal(smooth, believing)
+
+
+def test_joints_are_followed_by_what_the_network_saw(motion: tuple[np.ndarray, np.ndarray]) -> None:
+    """Whatever the probability of a joint is: it is shown, and has no say in the filter."""
+    points, times = motion
+    smoothers = PoseSmoother(), PoseSmoother()
+    for frame, time in zip(points, times, strict=True):
+        sure = poses_of(frame[None], [1])
+        doubtful = replace(sure, scores=np.full((1, 17), 0.1, np.float32))  # the raw scores are those of before
+        (poses, _), (same, predicted) = smoothers[0](sure, time), smoothers[1](doubtful, time)
+        np.testing.assert_array_equal(same.keypoints, poses.keypoints)
+        np.testing.assert_array_equal(same.scores, doubtful.scores)
+        np.testing.assert_array_equal(same.raw_scores, sure.scores)
+        assert not predicted.any()
+
+
+def test_raw_scores_change_sides_with_their_joints() -> None:
+    """A left and a right leg that the network exchanges for a frame are put back with both of their scores."""
+    smoother = PoseSmoother()
+    points = joints_of((0, 0, 100, SIZE))
+    scores, raw = np.linspace(0.5, 0.9, 17, dtype=np.float32)[None], np.linspace(0.6, 1, 17, dtype=np.float32)[None]
+    for index in range(4):
+        order = COCO17.mirrored if index == 3 else np.arange(17)
+        given = replace(poses_of(points[order][None], [1], scores[:, order]), raw_scores=raw[:, order])
+        shown, _ = smoother(given, index / 30)
+    np.testing.assert_allclose(shown.keypoints[0], points, atol=0.5)
+    np.testing.assert_array_equal(shown.scores, scores)
+    np.testing.assert_array_equal(shown.raw_scores, raw)

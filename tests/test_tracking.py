@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from blob_people import joints_of
@@ -105,6 +107,19 @@ def test_weak_poses_carry_tracks_on_but_start_none() -> None:
     assert ids_by_x(tracker.update(poses_at((10.0, 0.0, 0.9), (300.0, 0.0, 0.4)), 0.0)) == [1]
     assert ids_by_x(tracker.update(poses_at((10.0, 0.0, 0.3), (300.0, 0.0, 0.4)), 0.04)) == [1]
     assert ids_by_x(tracker.update(poses_at((10.0, 0.0, 0.1), (300.0, 0.0, 0.4)), 0.08)) == []
+
+
+def test_people_are_judged_by_probability_and_their_joints_by_what_the_network_saw() -> None:
+    """A joint that is likely off by more than its OKS radius still says where its person is."""
+    tracker = Tracker(COCO17)
+    poses = poses_at((10.0, 0.0, 0.1))  # probabilities
+    raw = np.full((1, 17), 0.6, np.float32)
+    seen = replace(poses, person_scores=np.float32([0.9]), raw_scores=raw)
+    assert ids_by_x(tracker.update(seen, 0.0)) == [1]
+    np.testing.assert_array_equal(tracker.tracks.raw_scores, raw)
+    np.testing.assert_array_equal(pose_boxes(seen), pose_boxes(poses_at((10.0, 0.0))))
+    doubtful = replace(seen, person_scores=np.float32([0.01]), raw_person_scores=np.float32([0.6]))
+    assert ids_by_x(tracker.update(doubtful, 0.04)) == []
 
 
 def test_boxes_are_predicted_from_the_motion_which_dies_away() -> None:

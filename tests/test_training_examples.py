@@ -16,6 +16,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
 import average_weights  # noqa: E402
 import position_embeddings  # noqa: E402
+import reliability_diagram  # noqa: E402
 import training_curve  # noqa: E402
 
 from transpose_sdk.errors import DataError, InputError  # noqa: E402
@@ -53,6 +54,20 @@ def test_picture_of_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["training_curve.py", f"{one}+{two}", str(two), "--out", str(picture)])
     training_curve.main()
     assert cv2.imread(str(picture)).std() > 10
+
+
+def test_picture_of_reliability(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"answers": 3, "error": 0.1, "raw_error": 0.3, "bins": [[2, 0.1, 0.0], [1, 0.9, 1.0]]}
+    table["raw_bins"] = [[3, 0.4, 0.3]]
+    report = {"model": {"name": "net"}, "boxes": "gt", "scores": {"people": table, "joints": table}}
+    path, picture = tmp_path / "report.json", tmp_path / "scores.png"
+    path.write_text(json.dumps(report))
+    monkeypatch.setattr(sys, "argv", ["reliability_diagram.py", str(path), str(path), "--out", str(picture)])
+    reliability_diagram.main()
+    assert cv2.imread(str(picture)).std() > 10
+    path.write_text("{}")
+    with pytest.raises(DataError, match=r"cannot use .*report.json.*give what transpose eval --coco --json writes"):
+        reliability_diagram.read_report(path)
 
 
 def test_networks_differ_in_their_position_alone(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def pose_boxes(poses: Poses) -> Float:
 
     Where fewer than four keypoints are confident the box is the one that the pose was found in.
     """
-    seen = (poses.scores > SCORE_FLOOR)[..., None]
+    seen = (poses.raw_scores > SCORE_FLOOR)[..., None]
     low = np.where(seen, poses.keypoints, np.inf).min(1, initial=np.inf)
     high = np.where(seen, poses.keypoints, -np.inf).max(1, initial=-np.inf)
     enough = (seen.sum(1) >= 4) & ((high - low) >= 2).all(1, keepdims=True)

@@ -23,6 +23,7 @@ from transpose_sdk.dependency import AttentionMode, DependencyArea, attention_ar
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import BackendError, InputError
 from transpose_sdk.poses import Poses
+from transpose_sdk.scores import DEFAULT_MAPS
 from transpose_sdk.topdown import PosesInFlight, TopDown, without_duplicates
 
 IN_FLIGHT = 64  # crops of a batch whose answers wait for their turn; the heatmaps of each take 0.3 MB
@@ -90,9 +91,9 @@ class PoseEstimator(Closeable):
         self._closed = False
         # For those who know their boxes to be right and cannot wait for the poses: a stream.
         self.flip_test = self.bundle.flip_test if flip_test is None else flip_test
-        self.top_down = TopDown(
-            self.backend, self.skeleton, self.bundle.attention_grid, self.flip_test, attention, self.bundle.scores
-        )
+        maps = self.bundle.scores or DEFAULT_MAPS
+        grid = self.bundle.attention_grid
+        self.top_down = TopDown(self.backend, self.skeleton, grid, self.flip_test, attention, maps)
         decoding.warm_up()
 
     def __call__(
@@ -234,7 +235,7 @@ class PoseEstimator(Closeable):
             "precision": self.backend.precision,
             "flip_test": self.flip_test,
             "detector": self.detector.name,
-            "scores": "raw" if self.bundle.scores is None else "probabilities",
+            "scores": "estimated" if self.bundle.scores is None else "probabilities",
         }
 
     def close(self) -> None:

@@ -46,16 +46,16 @@ class Poses:
         >>> len(poses[poses.xyxy[:, 1] < 100])
         1
         >>> for one in poses:
-        ...     print(len(one), one.person_scores > 0.2)
+        ...     print(len(one), one.person_scores > 0.5)
         1 [ True]
         1 [ True]
 
     Attributes:
         keypoints: Shape (N, K, 2), float32, x and y in image px.
-        scores: Shape (N, K), float32, the probability that a keypoint lies where a human would put it; of a network
-            whose bundle cannot tell (`transpose models list`) the raw scores. See docs/scores.md.
+        scores: Shape (N, K), float32, the probability that a keypoint lies where a human would put it; see
+            `transpose_sdk.scores`.
         boxes: Shape (N, 4), float32, x, y, width, height in image px, as detected (not padded).
-        person_scores: Shape (N,), float32, the probability that a pose is right, an OKS of at least .5; or as above.
+        person_scores: Shape (N,), float32, the probability that a pose is right, an OKS of at least .5.
         skeleton: What the K keypoints are.
         track_ids: Shape (N,), int64, or None where nothing tracks.
         attention: What the last attention layer was made of, where it was asked for.

@@ -64,6 +64,7 @@ def card(bundle: dict[str, Any]) -> str:
             ("skeleton", f"{skeleton['name']}, {len(skeleton['names'])} joints"),
             ("flip test", "always, unless `flip_test=False`" if bundle.get("flip_test") else "on demand"),
             ("cells of the attention", "none" if grid is None else f"{grid[0]}x{grid[1]}"),
+            ("probabilities fitted on", (bundle.get("scores") or {}).get("fitted_on", "nobody: estimated")),
         ]
     rows += [(name, bundle[key]) for key, name in TEXTS.items() if bundle.get(key)]
     parts = [f"# {bundle['name']}\n", table(rows)]

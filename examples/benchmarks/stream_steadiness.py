@@ -75,13 +75,13 @@ def tracks_of(poses: list[Poses]) -> dict[int, tuple[NDArray[np.intp], NDArray[n
 
 
 def confident(clip: Clip, track: int, frames: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """(K,): joints of a track that score more than 0.3 on 9 of 10 frames."""
+    """(K,): joints of a track that score more than 0.6 on 9 of 10 frames."""
     scores = []
     for index in frames:
         poses = clip.poses[index]
         assert poses.track_ids is not None
         scores.append(poses.scores[np.flatnonzero(poses.track_ids == track)[0]])
-    return np.quantile(np.array(scores), 0.1, axis=0) > 0.3
+    return np.quantile(np.array(scores), 0.1, axis=0) > 0.6
 
 
 def measure(clip: Clip, poses: list[Poses]) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def astray(clip: Clip, poses: list[Poses]) -> float:
     far = []
     for raw, after in zip(clip.poses, poses, strict=True):
         mirrored = raw.skeleton.mirrored
-        paired = (mirrored != np.arange(len(mirrored))) & (raw.scores > 0.3) & (raw.scores[:, mirrored] > 0.3)
+        paired = (mirrored != np.arange(len(mirrored))) & (raw.scores > 0.6) & (raw.scores[:, mirrored] > 0.6)
         offsets = (
             np.linalg.norm(after.keypoints - places, axis=2) for places in (raw.keypoints, raw.keypoints[:, mirrored])
         )

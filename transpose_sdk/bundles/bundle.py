@@ -151,7 +151,8 @@ class Bundle:
         probe: The self-check; see `transpose_sdk.bundles.probe`.
         occlusion: How the occlusion hint follows from the signals of this network.
         flip_test: Whether the mirrored crop is inferred too and averaged, unless the caller says otherwise.
-        scores: From this network's scores to probabilities; None where that was never fitted: its scores are raw.
+        scores: From this network's scores to probabilities; None where that was never fitted, and
+            `transpose_sdk.scores.DEFAULT_MAPS` guess.
         score_threshold: Lowest score of a person that a detector finds.
         accuracy: What was measured.
         published: What the checkpoint's authors say.
@@ -267,7 +268,7 @@ def read_bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
             )
         for file in graph.sha256:
             _inside(folder, file)
-    if bundle.scores is not None and len(bundle.scores.joints) != len(bundle.keypoints or ()):
+    if bundle.scores is not None and len(bundle.scores.joints) not in (1, len(bundle.keypoints or ())):
         raise BundleError(
             f"{folder / FILE} has maps for the scores of {len(bundle.scores.joints)} joints, its skeleton has "
             f"{len(bundle.keypoints or ())}: fit them again with `transpose fit`"

@@ -133,13 +133,14 @@ def _from_network(
     from transpose_sdk.detectors import open_detector
     from transpose_sdk.models.layer_attention import layer_poses
     from transpose_sdk.poses import Poses
+    from transpose_sdk.scores import DEFAULT_MAPS
     from transpose_sdk.topdown import without_duplicates
 
     numbers = _layer_numbers(args.layers, model.variant.layers)
     boxes, scores = open_detector(args.detector)(image)
     if not len(boxes):
         return name, {number: Poses.empty(skeleton) for number in numbers}
-    layers = layer_poses(model, image, boxes, scores, skeleton, maps)
+    layers = layer_poses(model, image, boxes, scores, skeleton, maps or DEFAULT_MAPS)
     return name, {number: without_duplicates(layers[number - 1], model.input_size) for number in numbers}
 
 

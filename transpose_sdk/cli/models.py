@@ -94,5 +94,6 @@ def _info(name: str) -> None:
         facts = {"name": name, "installed": False, "file": str(checkpoint.path), **checkpoint.facts()}
     else:
         bundle = open_bundle(name, "pose")
-        facts = {"folder": str(bundle.folder), **bundle.description}
+        known = {} if bundle.scores else {"scores": "estimated by another network's maps: see `transpose fit`"}
+        facts = {"folder": str(bundle.folder), **bundle.description, **known}
     sys.stdout.write(json.dumps(facts, indent=2) + "\n")

@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--openpose", metavar="DIR", help="folder of OpenPose JSON files")
     outputs.add_argument("--mot", metavar="FILE", help="boxes and ids as MOT text")
     drawing = parser.add_argument_group("drawing")
-    drawing.add_argument("--min-score", type=float, default=0.2, help="draw joints from this score on (default: 0.2)")
+    drawing.add_argument(
+        "--min-score", type=float, default=0.5, help="draw joints from this probability on (default: 0.5)"
+    )
     drawing.add_argument("--attention", metavar="JOINT", help="draw what this joint of each person was inferred from")
     drawing.add_argument("--attention-threshold", default="3x", metavar="T", help="0.01, or 3x uniform (default: 3x)")
     drawing.add_argument("--no-boxes", action="store_true", help="draw no boxes and labels")

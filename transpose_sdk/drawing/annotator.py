@@ -14,6 +14,7 @@ from transpose_sdk.checks.ranges import ABOVE_0, FROM_0, check_ranges
 from transpose_sdk.drawing.overlay import AttentionOverlay
 from transpose_sdk.errors import InputError
 from transpose_sdk.poses import Poses
+from transpose_sdk.scores import LIKELY
 from transpose_sdk.skeletons import Skeleton
 
 Color = tuple[int, int, int]
@@ -59,14 +60,15 @@ class PoseAnnotator:
     Attributes:
         boxes: Draw the person boxes.
         labels: Write the track id and the person's score over the box.
-        min_score: Joints with a lower score are left out, and their limbs with them.
+        min_score: Joints with a lower score are left out, and their limbs with them; by default those that are more
+            likely wrong than right.
         scale: Factor on all widths and letters.
         attention: Where one joint was inferred from, drawn beneath the skeletons; needs poses that carry attention.
     """
 
     boxes: bool = True
     labels: bool = True
-    min_score: float = 0.2
+    min_score: float = LIKELY
     scale: float = 1.0
     attention: AttentionOverlay | None = None
 

@@ -35,8 +35,8 @@ def frame_record(frame: PosedFrame) -> dict[str, Any]:
     """One frame of the `run` schema.
 
     {"index", "time", "people": [{"track_id", "score", "box", "keypoints", "raw_score", "raw_scores"}]}, where each
-    keypoint is [x, y, score]. The scores are probabilities where the model's `scores` says so, the raw ones are what
-    the network gave: box score times heatmap maxima, and heatmap maxima.
+    keypoint is [x, y, score]. The scores are probabilities, of a network whose `model` says "estimated" by another
+    network's maps; the raw ones are what the network gave: box score times heatmap maxima, and heatmap maxima.
     """
     return {"index": frame.index, "time": round(frame.time, 6), **frame.poses.to_dict()}
 

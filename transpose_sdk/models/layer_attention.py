@@ -13,7 +13,7 @@ from transpose_sdk.backend import Outputs
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.poses import Poses
-from transpose_sdk.scores import ScoreMaps
+from transpose_sdk.scores import DEFAULT_MAPS, ScoreMaps
 from transpose_sdk.skeletons import Skeleton
 from transpose_sdk.topdown import place
 
@@ -24,7 +24,7 @@ def layer_poses(
     boxes: NDArray[np.float32],
     box_scores: NDArray[np.float32],
     skeleton: Skeleton,
-    maps: ScoreMaps | None = None,
+    maps: ScoreMaps = DEFAULT_MAPS,
 ) -> list[Poses]:
     """The poses of a network in PyTorch, once for each layer with its queries and keys: the paper's figure 7.
 
@@ -34,7 +34,7 @@ def layer_poses(
         boxes: (N, 4) x, y, width, height in image px, each with an area; N at least 1.
         box_scores: (N,).
         skeleton: What its keypoints are.
-        maps: From scores to probabilities; without them the scores are raw.
+        maps: From scores to probabilities.
 
     Returns:
         One `Poses` a layer, first layer first, which differ in nothing but the queries and keys.

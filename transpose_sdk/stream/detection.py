@@ -27,7 +27,7 @@ class DetectionOptions:
     Attributes:
         shortest: Seconds between two regular detections while new people keep coming.
         longest: The same while nobody new comes; each detection that finds nobody new brings it 1.5 times nearer.
-        score_drop: Share of its usual score that a person has to keep, or the detector looks again.
+        score_drop: Share of its usual raw score that a person has to keep, or the detector looks again.
         scene_change: Mean difference of the grey levels (0..255) of two frames that makes it another scene.
         overlap: IoU from which a detected box takes a carried one's place. Below it both are posed, and the worse of
             two poses of one person is dropped: a low value loses people whom the detector sees as one.
@@ -134,7 +134,7 @@ class BoxFinder:
         if tracks.lost.all():
             return "start"
         waited = time - self._looks[-1]
-        fell = tracks.person_scores < options.score_drop * tracks.usual_scores
+        fell = tracks.raw_person_scores < options.score_drop * tracks.usual_scores
         if waited >= options.shortest and (fell & tracks.confirmed & ~tracks.lost).any():
             return "score"
         return "interval" if waited >= self._interval else None

@@ -19,7 +19,8 @@ from transpose_sdk.poses import TYPES, Poses, chosen
 from transpose_sdk.scores import SCORE_FLOOR
 from transpose_sdk.tracking.side_swaps import exchange, exchanged
 
-# Joints of at least this score are followed at full speed; below, the filter leans on what it knows.
+# Joints of at least this raw score are followed at full speed; below, the filter leans on what it knows. Raw, as
+# SCORE_FLOOR: an eye off by more than its small OKS radius is not to be believed, and yet to be followed.
 CERTAIN_SCORE = 0.5
 # Seconds after which the motion of a joint that is no longer seen has died away.
 MOTION_TIME = 0.1
@@ -133,23 +134,25 @@ class PoseSmoother:
         interval = np.maximum(time - old.time, 1e-6).astype(np.float32)
         size = old.size + _gain(np.float32(1.0), interval) * (new.size[here] - old.size)
         step = interval[:, None]
-        measured, scores = new.poses.keypoints[here], new.poses.scores[here]
+        measured, scores, raw = (
+            values[here] for values in (new.poses.keypoints, new.poses.scores, new.poses.raw_scores)
+        )
         before, motion, last, last_scores = old.poses.keypoints, old.velocity, old.seen, old.scores
         if options.sides:
-            new.exchanged[here], put_back, believed = self._sides(measured, scores, old, time)
+            new.exchanged[here], put_back, believed = self._sides(measured, raw, old, time)
             skeleton = new.poses.skeleton
-            measured, scores = (exchange(values, put_back, skeleton) for values in (measured, scores))
-            new.poses.raw_scores[here] = exchange(new.poses.raw_scores[here], put_back, skeleton)
+            measured, scores, raw = (exchange(values, put_back, skeleton) for values in (measured, scores, raw))
+            new.poses.raw_scores[here] = raw
             before, motion, last, last_scores = (
                 exchange(values, believed, skeleton) for values in (before, motion, last, last_scores)
             )
-        seen, followed = scores > SCORE_FLOOR, np.isfinite(last)
+        seen, followed = raw > SCORE_FLOOR, np.isfinite(last)
 
         velocity = motion + _gain(np.float32(options.d_cutoff), step)[..., None] * (
             (measured - before) / step[..., None] - motion
         )
         speed = np.linalg.norm(velocity, axis=2) / size[:, None]
-        certainty = np.clip(scores / CERTAIN_SCORE, 0.1, 1)
+        certainty = np.clip(raw / CERTAIN_SCORE, 0.1, 1)
         gain = _gain((options.min_cutoff + options.beta * speed) * certainty, step)[..., None]
         smooth = before + gain * (measured - before)
 
@@ -169,12 +172,12 @@ class PoseSmoother:
         return predicted
 
     def _sides(
-        self, keypoints: Float, scores: Float, old: _State, time: float
+        self, keypoints: Float, raw_scores: Float, old: _State, time: float
     ) -> tuple[NDArray[np.float64], Bool, Bool]:
         """(N, P): since when pairs are put back, which ones to put back now, and which to exchange in the old state."""
         interval = np.maximum(time - old.time, 1e-6).astype(np.float32)[:, None, None]
         expected = old.poses.keypoints + old.velocity * interval
-        known = (scores > SCORE_FLOOR) & np.isfinite(old.seen)
+        known = (raw_scores > SCORE_FLOOR) & np.isfinite(old.seen)
         changed, groups = exchanged(keypoints, expected, known, old.size, old.poses.skeleton)
         # One time for all of a group: pairs that are believed one after another would twist the body.
         first = np.where(groups, np.fmin(old.exchanged, time)[:, None], time).min(axis=2, initial=time)
@@ -199,7 +202,7 @@ def _gain(cutoff: Any, interval: Any) -> Any:
 
 def _new_state(poses: Poses, time: float) -> _State:
     """Tracks seen for the first time; the arrays that the filter writes are copies."""
-    seen = np.where(poses.scores > SCORE_FLOOR, time, -np.inf)
+    seen = np.where(poses.raw_scores > SCORE_FLOOR, time, -np.inf)
     return _State(
         poses=replace(
             poses, keypoints=poses.keypoints.copy(), scores=poses.scores.copy(), raw_scores=poses.raw_scores.copy()

@@ -25,10 +25,10 @@ class TrackingOptions:
     Attributes:
         duplicate: OKS above which the worse of two poses is dropped. Published is 0.9, for the score of a benchmark;
             here a person who is posed twice would get two ids, and who is hidden so well comes back with the old one.
-        birth_score: Person score from which an unknown pose starts a track. The detector has judged the box already; a
-            low score here only asks that some joints are there: most false alarms of a detector score lower, most
-            people higher.
-        keep_score: Person score from which a pose can carry on a track.
+        birth_score: Person score, the probability that the pose is right, from which an unknown one starts a track. It
+            also has to be seen `confirm` times: one false alarm seldom is.
+        keep_score: Person score from which a pose can carry on a track. Its person was there a moment ago, and most
+            of those who are half hidden score lower than most false alarms do.
         confirm: Times a new track has to be seen, in a row, before it gets an id and is shown. The people on the very
             first frame, and on the first of a new scene, need no confirmation.
         similarity: Lowest mean of OKS and IoU that joins a pose to a track that was seen in the last frame.
@@ -40,8 +40,8 @@ class TrackingOptions:
     """
 
     duplicate: float = 0.5
-    birth_score: float = 0.2
-    keep_score: float = 0.08
+    birth_score: float = 0.15
+    keep_score: float = 0.02
     confirm: int = 3
     similarity: float = 0.25
     lost_similarity: float = 0.2
@@ -70,10 +70,10 @@ class Tracks:
         sizes: (T, 2) float32, its width and height.
         velocities: (T, 2) float32, px a second.
         keypoints: (T, K, 2) float32, px, when last seen.
-        scores: (T, K) float32, of the keypoints.
+        raw_scores: (T, K) float32, of the keypoints.
         box_scores: (T,) float32, of the detection that the track goes back to, less where later ones missed it.
-        person_scores: (T,) float32, when last seen.
-        usual_scores: (T,) float32, the person scores' running mean.
+        raw_person_scores: (T,) float32, when last seen.
+        usual_scores: (T,) float32, their running mean.
     """
 
     time: float
@@ -85,9 +85,9 @@ class Tracks:
     sizes: Float
     velocities: Float
     keypoints: Float
-    scores: Float
+    raw_scores: Float
     box_scores: Float
-    person_scores: Float
+    raw_person_scores: Float
     usual_scores: Float
 
     @classmethod
@@ -209,7 +209,7 @@ class Tracker:
         expected = tracks.boxes(time, options.motion_time)
         keypoints = tracks.keypoints + tracks.moved(time, options.motion_time)[:, None]
         areas = np.sqrt(tracks.sizes.prod(1)[:, None] * found[:, 2:].prod(1)[None])
-        likeness = oks(keypoints, poses.keypoints, areas, poses.skeleton, tracks.scores > SCORE_FLOOR)
+        likeness = oks(keypoints, poses.keypoints, areas, poses.skeleton, tracks.raw_scores > SCORE_FLOOR)
         similarity = np.float32(0.5) * (likeness + box_iou(expected, found))
 
         confident = np.flatnonzero(~tracks.lost)
@@ -244,9 +244,9 @@ class Tracker:
         velocities[rows] += beta * surprise / interval
         sizes[rows] += alpha * (boxes[:, 2:] - sizes[rows])
         usual = tracks.usual_scores.copy()
-        usual[rows] += 0.1 * (poses.person_scores - usual[rows])
-        latest = {"keypoints": poses.keypoints, "scores": poses.scores, "box_scores": box_scores}
-        latest["person_scores"] = poses.person_scores
+        usual[rows] += 0.1 * (poses.raw_person_scores - usual[rows])
+        latest = {"keypoints": poses.keypoints, "raw_scores": poses.raw_scores, "box_scores": box_scores}
+        latest["raw_person_scores"] = poses.raw_person_scores
         changed = {name: getattr(tracks, name).copy() for name in latest}
         for name, values in latest.items():
             changed[name][rows] = values
@@ -284,10 +284,10 @@ def _newborn(poses: Poses, boxes: Float, box_scores: Float, time: float) -> Trac
         sizes=boxes[:, 2:],
         velocities=np.zeros((count, 2), np.float32),
         keypoints=poses.keypoints,
-        scores=poses.scores,
+        raw_scores=poses.raw_scores,
         box_scores=box_scores,
-        person_scores=poses.person_scores,
-        usual_scores=poses.person_scores,
+        raw_person_scores=poses.raw_person_scores,
+        usual_scores=poses.raw_person_scores,
     )
 
 

@@ -10,6 +10,7 @@ from transpose_sdk.bundles.bundle import DEFAULT_MODEL
 from transpose_sdk.dependency import Threshold
 from transpose_sdk.drawing.overlay import DEFAULT_THRESHOLD
 from transpose_sdk.errors import InputError
+from transpose_sdk.scores import LIKELY
 from transpose_sdk.stream import DetectionOptions
 from transpose_sdk.tracking.smoothing import SmoothingOptions
 
@@ -68,7 +69,7 @@ class Look:
         mode: One of MODES, what is drawn of the joint that is followed.
         boxes: Draw the person boxes and their labels.
         skeletons: Draw the skeletons.
-        min_score: Joints with a lower score are left out.
+        min_score: Joints with a lower score, the probability that they are right, are left out.
         threshold: The smallest attention that is drawn.
         opacity: Of the strongest attention, 0..1.
     """
@@ -76,7 +77,7 @@ class Look:
     mode: GlowMode = "dependency"
     boxes: bool = True
     skeletons: bool = True
-    min_score: float = 0.2
+    min_score: float = LIKELY
     threshold: Threshold = DEFAULT_THRESHOLD
     opacity: float = 0.75
 

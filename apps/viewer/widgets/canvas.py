@@ -17,6 +17,7 @@ from PyQt6.QtGui import (
 from PyQt6.QtWidgets import QWidget
 
 from transpose_sdk.errors import InputError
+from transpose_sdk.scores import LIKELY
 
 from ..engine.events import FrameView
 from ..engine.following import joint_at
@@ -48,7 +49,7 @@ class Canvas(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Picture")
         self.theme: Theme = DARK
-        self.min_score = 0.2
+        self.min_score = LIKELY
         self._view: FrameView | None = None
         self._image: QImage | None = None
         self._mouse: QPointF | None = None

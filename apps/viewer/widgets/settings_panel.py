@@ -131,7 +131,7 @@ class SettingsPanel(QScrollArea):
     def _add_drawing(self) -> None:
         self.skeletons = Switch("Skeletons", "Draw the skeletons")
         self.boxes = Switch("Boxes and ids", "Draw the person boxes with the ids of the tracks")
-        self.min_score = Amount("Show joints from score", 0.0, 1.0, 0.05, lambda value: f"{value:.2f}")
+        self.min_score = Amount("Show joints from probability", 0.0, 1.0, 0.05, lambda value: f"{value:.0%}")
         self.threshold = Amount("Attention from", 0.5, 10.0, 0.5, lambda value: f"{value:g}× uniform")
         self.opacity = Amount("Strength of the glow", 0.1, 1.0, 0.05, lambda value: f"{100 * value:.0f} %")
         self._layout.addWidget(line())
