@@ -13,6 +13,7 @@ from blob_people import joints_of
 from transpose_sdk.boxes import box_iou
 from transpose_sdk.estimator import PoseEstimator
 from transpose_sdk.poses import Poses
+from transpose_sdk.scores import DEFAULT_MAPS
 from transpose_sdk.skeletons import COCO17
 from transpose_sdk.stream.detection import BoxFinder, DetectionOptions
 from transpose_sdk.tracking.tracker import Tracker, TrackingOptions
@@ -127,7 +128,7 @@ def test_a_pose_that_drifted_off_its_person_ends_with_the_next_looks(joint_score
     boxes, box_scores, looks = np.float32([[100, 50, 60, 150]]), np.float32([0.7]), 0
     for time in np.arange(0, 0.4, 0.1):
         scores = np.full((len(boxes), 17), joint_score, np.float32)
-        poses = Poses(joints[: len(boxes)], scores, boxes, joint_score * box_scores, COCO17)
+        poses = Poses(joints[: len(boxes)], scores, boxes, DEFAULT_MAPS.detected(joint_score * box_scores), COCO17)
         shown = tracker.update(poses, float(time), box_scores)
         candidates = finder(image, float(time), tracker.tracks)
         looks += candidates.reason is not None
@@ -147,7 +148,8 @@ def test_a_look_that_found_nobody_is_not_forgotten_with_its_frame() -> None:
     image, box_scores, candidates = np.zeros((300, 400, 3), np.uint8), np.float32([0.9, 0.7]), None
     for time in np.arange(0, 1, 0.1):
         scores = np.repeat(sure[:, None], 17, axis=1)
-        tracker.update(Poses(joints, scores, people, sure * box_scores, COCO17), float(time), box_scores)
+        person_scores = DEFAULT_MAPS.detected(sure * box_scores)
+        tracker.update(Poses(joints, scores, people, person_scores, COCO17), float(time), box_scores)
         looked = candidates is not None and candidates.reason is not None
         candidates = finder(image, float(time) + 0.1, tracker.tracks)
         if tracker.tracks.lost.any():
