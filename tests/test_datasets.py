@@ -286,6 +286,9 @@ def test_sets_whose_joints_do_not_fit(mixed: Path, item: dict[str, Any], sentenc
         ([{**SETS[0], "weight": 0}], r"weight 0\.0 must be above 0"),
         (SETS[:2], r"weights of datasets draw persons with replacement: say how many in samples_per_epoch"),
         ("coco.json", r"datasets"),
+        (None, r"datasets is None; give a list"),
+        ([None], r"datasets\[0\] is None"),
+        ([{5: 1, "x": 2}], r"unknown keys 5, x"),
     ],
 )
 def test_wrong_lists_of_sets(sets: Any, sentence: str) -> None:

@@ -193,7 +193,7 @@ def test_unsure_boxes_and_unboxed_persons_are_ignored(data: DetectorConfig, tmp_
     first = read_labels(tmp_path / "labels.json", tmp_path, 0.6)["coco"][0]
     assert len(first.boxes) == 1
     assert first.ignored.tolist() == [[0, 0, 8, 8], [100, 60, 20, 30]]
-    with pytest.raises(DataError, match="cannot read the annotations"):
+    with pytest.raises(DataError, match=r"cannot read .*none\.json"):
         read_labels(tmp_path / "none.json", tmp_path, 0.6)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -40,17 +40,19 @@ class DataSet:
             raise DataError(f"data set {self.annotations}: weight {self.weight} must be above 0; or leave the set out")
 
 
-def check_data_sets(items: Iterable[Any]) -> None:
+def check_data_sets(items: Any) -> None:
     """Check the keys of the data sets that a recipe lists; their values are checked with the recipe's.
 
     Raises:
         DataError: A key is unknown or missing.
     """
     known = {item.name for item in fields(DataSet)}
+    if not isinstance(items, list | tuple):
+        raise DataError(f"datasets is {items!r}; give a list of data sets")
     for number, values in enumerate(items):
         if not isinstance(values, Mapping):
             raise DataError(f"datasets[{number}] is {values!r}; give a data set's keys and values")
-        unknown, missing = sorted(set(values) - known), sorted({"annotations", "images"} - set(values))
+        unknown, missing = sorted(map(str, set(values) - known)), sorted({"annotations", "images"} - set(values))
         if unknown or missing:
             problem = f"unknown keys {', '.join(unknown)}" if unknown else f"no {' and no '.join(missing)}"
             raise DataError(f"datasets[{number}]: {problem}; a data set has {', '.join(sorted(known))}")
