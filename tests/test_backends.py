@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from transpose_sdk.backend import Backend, Outputs
 from transpose_sdk.backends import openvino
 from transpose_sdk.backends.choose import open_backend, parse_device
+from transpose_sdk.backends.openvino import CropsInFlight
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles import probe as probes
 from transpose_sdk.bundles.bundle import Bundle, file_digest, open_bundle
@@ -197,9 +200,98 @@ def test_a_backend_says_what_it_prefers(opened: tuple[Backend, float]) -> None:
     assert (len(backend.batches) == 1) == (backend.name != "torch")  # a GPU's way is one padded batch
 
 
-def test_one_request_puts_all_cores_on_one_crop(bundle: Bundle) -> None:
-    backend = open_backend(bundle, "CPU", requests=1)
-    assert backend.requests == 1
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How each crop ran, one after the other."""
+    taken: list[str] = []
+
+    def start(requests: openvino._Requests, crop: NDArray[np.uint8], row: int, flight: CropsInFlight) -> None:
+        taken.append("all cores" if requests.count == 1 else "a core")
+        original(requests, crop, row, flight)
+
+    original = openvino._Requests.start
+    monkeypatch.setattr(openvino._Requests, "start", start)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("count", "cores", "left"),
+    [
+        (0, 2, 0),
+        (1, 2, 1),  # alone
+        (2, 2, 0),  # a core each
+        (3, 2, 1),
+        (6, 2, 0),
+        (3, 8, 3),  # one after the other on all cores, which are four times as fast as one
+        (4, 8, 0),
+        (9, 8, 1),
+        (1, 1, 0),
+    ],
+)
+def test_crops_that_would_leave_cores_idle_get_all_of_them(count: int, cores: int, left: int) -> None:
+    assert openvino.left_over(count, cores) == left
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_crops_answer_is_the_same_however_it_runs(
+    bundle: Bundle, crops: NDArray[np.uint8], precision: str, ways: list[str]
+) -> None:
+    """To the last bit: what a device is doing besides must not show in the poses."""
+    with (
+        closing(open_backend(bundle, "CPU", precision)) as backend,
+        closing(open_backend(bundle, "CPU", precision, 1)) as one_request,
+    ):
+        if backend.requests == 1:
+            pytest.skip("needs two cores")
+        side_by_side = backend.submit(crops, attention=True, ahead=True).result()
+        wanted = one_request.infer(crops, attention=True)
+        ways.clear()
+        alone = [backend.infer(crop[None], attention=True) for crop in crops]
+        assert ways == ["all cores"] * len(crops)
+        left_over = backend.infer(crops[: backend.requests + 1], attention=True)
+        assert ways[len(crops) :] == ["a core"] * backend.requests + ["all cores"]
+        for index, right in enumerate(wanted.given):
+            np.testing.assert_array_equal(side_by_side.given[index], right)
+            np.testing.assert_array_equal(np.concatenate([one.given[index] for one in alone]), right)
+            np.testing.assert_array_equal(left_over.given[index], right[: len(left_over.heatmaps)])
+
+
+def test_crops_run_side_by_side_where_others_are_under_way_or_follow(
+    bundle: Bundle, crops: NDArray[np.uint8], ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(open_backend(bundle, "CPU")) as backend:
+        if backend.requests == 1:
+            pytest.skip("needs two cores")
+        ways.clear()
+        backend.submit(crops[:1], ahead=True).result()
+        monkeypatch.setattr(openvino._Request, "busy", property(lambda _: True))
+        backend.infer(crops[:1])
+        assert ways == ["a core"] * 2
+
+
+def test_a_request_is_busy_until_its_answer_is_there(bundle: Bundle, crops: NDArray[np.uint8]) -> None:
+    with closing(open_backend(bundle, "CPU")) as backend:
+        assert isinstance(backend, openvino.OpenVINOBackend)
+        assert not backend._side_by_side.busy
+        flight = backend.submit(np.resize(crops, (64, *crops.shape[1:])), ahead=True)
+        flight.result()
+        assert not backend._side_by_side.busy
+        backend.submit(crops[:2], ahead=True)  # whose answer nobody takes
+        end = time.monotonic() + 60
+        while backend._side_by_side.busy:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+def test_requests_that_are_stated_are_what_there_is(
+    bundle: Bundle, crops: NDArray[np.uint8], requests: int, ways: list[str]
+) -> None:
+    with closing(open_backend(bundle, "CPU", requests=requests)) as backend:
+        assert backend.requests == requests
+        ways.clear()
+        backend.infer(crops[:1])
+        assert ways == ["all cores" if requests == 1 else "a core"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from transpose_sdk.media.frames import SourceFrame
 from transpose_sdk.media.sources import open_source
 from transpose_sdk.stream import DetectionOptions, PoseStream
 from transpose_sdk.stream.channel import Channel, Closed
+from transpose_sdk.stream.pose_stream import Policy
 
 STOPS_WITHIN = 1.0
 
@@ -308,14 +309,30 @@ def test_an_error_in_a_stage_comes_once_and_after_the_frames_before(
 def test_an_error_of_the_network_comes_out(estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch) -> None:
     started = estimator.backend.submit
 
-    def submit(crops: np.ndarray, attention: bool = False) -> Any:
-        flight = started(crops, attention)
+    def submit(crops: np.ndarray, attention: bool = False, ahead: bool = False) -> Any:
+        flight = started(crops, attention, ahead)
         flight.error = BackendError("the device broke")
         return flight
 
     monkeypatch.setattr(estimator.backend, "submit", submit)
     with PoseStream(walk(1000, 0.01), estimator) as stream, pytest.raises(BackendError, match="the device broke"):
         list(stream)
+
+
+@pytest.mark.parametrize(("policy", "ahead"), [("every", True), ("latest", False)])
+def test_a_file_wants_most_people_a_second_and_a_camera_the_next_answer(
+    estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch, policy: Policy, ahead: bool
+) -> None:
+    started, told = estimator.backend.submit, []
+
+    def submit(crops: np.ndarray, attention: bool = False, ahead: bool = False) -> Any:
+        told.append(ahead)
+        return started(crops, attention, ahead)
+
+    monkeypatch.setattr(estimator.backend, "submit", submit)
+    with PoseStream(walk(5, 0.01), estimator, policy=policy) as stream:
+        assert list(stream)
+    assert set(told) == {ahead}
 
 
 def leave(stream: PoseStream) -> None:

@@ -102,8 +102,12 @@ class Backend(Protocol):
         """
         ...
 
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> InFlight:
-        """Run it without waiting; the crops must not change before the result is there. Errors as of `infer`."""
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False, ahead: bool = False) -> InFlight:
+        """Run it without waiting; the crops must not change before the result is there. Errors as of `infer`.
+
+        With `ahead` more crops follow before the answer is taken, so that how many people a second counts; without, how
+        long this answer takes. The answers are the same.
+        """
         ...
 
     def close(self) -> None:

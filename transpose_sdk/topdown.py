@@ -204,6 +204,7 @@ class TopDown:
         box_scores: NDArray[np.float32] | None,
         attention: bool | None = None,
         whole_pixels: bool = False,
+        ahead: bool = False,
     ) -> PosesInFlight:
         """Cut the crops and start the network on them.
 
@@ -214,6 +215,7 @@ class TopDown:
             attention: Whether the poses carry attention; None leaves it at what the constructor was told.
             whole_pixels: Whether crops go to the nearest whole pixels, up to half a pixel away, where they are cut
                 faster: tracked boxes are no surer than that.
+            ahead: Whether more people follow before these poses are taken; see `Backend.submit`.
 
         Raises:
             BackendError: The device failed.
@@ -225,7 +227,7 @@ class TopDown:
             if self._flip_test:
                 np.copyto(buffer[count : 2 * count], crops[:, :, ::-1])
                 crops = buffer[: 2 * count]
-            flight = self.backend.submit(crops, self._attention if attention is None else attention)
+            flight = self.backend.submit(crops, self._attention if attention is None else attention, ahead)
         decode = partial(people.poses, skeleton=self._skeleton, grid=self._grid, maps=self._maps)
         return PosesInFlight(people, flight, decode, partial(self._buffers.give_back, buffer))
 

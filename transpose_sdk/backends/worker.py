@@ -63,12 +63,13 @@ class WorkerBackend:
         """Run the network and wait; arguments and errors as of `submit`."""
         return self.submit(crops, attention).result()
 
-    def submit(self, crops: NDArray[np.uint8], attention: bool = False) -> Future[Arrays]:
+    def submit(self, crops: NDArray[np.uint8], attention: bool = False, ahead: bool = False) -> Future[Arrays]:
         """Run the network.
 
         Args:
             crops: (N, H, W, 3) uint8 BGR; must not change before the result is there.
             attention: Whether to give queries and keys, if the graph has them.
+            ahead: Makes no difference: what waits is run together in any case.
 
         Returns:
             The answer; its `result` raises BackendError where the device failed.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -51,12 +52,12 @@ class WatchedBackend:
         self.submitted = 0
         self.crops: list[Image] = []
 
-    def submit(self, crops: Image, attention: bool = False) -> InFlight:
+    def submit(self, crops: Image, attention: bool = False, ahead: bool = False) -> InFlight:
         """Start the network on the crops, counted; arguments and errors as of every `Backend`."""
         self.submitted += len(crops)
         if self._keep:
             self.crops.append(crops.copy())  # their memory is used again
-        return self._backend.submit(crops, attention)
+        return self._backend.submit(crops, attention, ahead)
 
     def infer(self, crops: Image, attention: bool = False) -> Arrays:
         """Run the network and wait; arguments and errors as of every `Backend`."""
@@ -169,7 +170,7 @@ def time_stream(open_clip: Callable[[], Source], estimator: PoseEstimator) -> Ti
 
 def time_network(work: Work, estimator: PoseEstimator) -> Timing:
     """The graph alone on a clip's crops, always one frame ahead, so that the device never waits."""
-    submit = estimator.backend.submit
+    submit = partial(estimator.backend.submit, ahead=True)
     crops = [each for each in work.crops if len(each)]
     with Stopwatch() as watch:
         flights: list[InFlight] = [submit(crops[0])]

@@ -205,7 +205,11 @@ class Pipeline:
             with _blame(f"starting the network on frame {frame.index}"):
                 # Without tracks a stream is the estimator on every frame, to the last bit.
                 flight = self._estimator.top_down.submit(
-                    frame.image, candidates.boxes, candidates.scores, whole_pixels=tracks is not None
+                    frame.image,
+                    candidates.boxes,
+                    candidates.scores,
+                    whole_pixels=tracks is not None,
+                    ahead=not self._latest,
                 )
             submitted = time.monotonic()
             latency = Latency(started - captured.at, detected - started, submitted - detected)
