@@ -61,7 +61,7 @@ def prepare(model: TransPose, folder: Path, device: torch.device, batches: list[
     """One call for each way, all for the same crops.
 
     Args:
-        model: The network.
+        model: The network, on the CPU; it is moved to the device once it is exported.
         folder: For its bundle.
         device: Where to run.
         batches: Batch sizes.
@@ -102,12 +102,12 @@ def measure(runs: dict[str, Run], crops: NDArray[np.uint8], rounds: int) -> dict
     return seconds
 
 
-def operations(model: TransPose, device: torch.device) -> int:
-    """Multiplications and additions of one crop."""
+def operations(model: TransPose) -> int:
+    """Multiplications and additions of one crop, of a network on the CPU."""
     height, width = model.input_size
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
-        model(torch.zeros((1, 3, height, width), device=device))
+        model(torch.zeros((1, 3, height, width)))
     return int(counter.get_total_flops())
 
 
@@ -159,8 +159,8 @@ def main() -> None:
     )
     text += f"{name}, PyTorch {torch.__version__}; peak taken as {peak / 1e12:.3g} TFLOPS.\n"
     for one in options.models:
-        model = create_model(one).eval().to(device)
-        work = operations(model, device)
+        model = create_model(one).eval()
+        work = operations(model)
         text += f"\n## {one}, {work / 2e9:.2f} GMAC a crop\n\n"
         text += (
             "| crops | way | ms a call | persons a second | times eager | share of peak |\n|---|---|---|---|---|---|\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def export_bundle(
     is in bundle.json.
 
     Args:
-        checkpoint: A checkpoint's file, or a network.
+        checkpoint: A checkpoint's file, or a network; one on a GPU is exported from a copy on the CPU.
         out: The bundle's folder, NAME.tpose; a bundle that is there is replaced once the new one is complete.
         targets: Of `TARGETS`.
         precisions: Of `PRECISIONS`. ONNX and TensorRT get the FP32 graph in any case.
@@ -131,6 +132,8 @@ def export_bundle(
     check_name(name or folder.stem)
     _check_options(targets, precisions, calibration)
     model = checkpoint if isinstance(checkpoint, TransPose) else load_checkpoint(checkpoint)
+    if next(model.parameters()).device.type != "cpu":
+        model = deepcopy(model).cpu()
     skeleton = skeleton or checkpoint_skeleton(
         None if isinstance(checkpoint, TransPose) else checkpoint, model.keypoints
     )
