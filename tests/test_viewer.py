@@ -203,9 +203,9 @@ def test_window_is_never_blocked_while_the_network_is_slow(
 
     submit = OpenVINOBackend.submit
 
-    def slow(self: OpenVINOBackend, crops: Any, attention: bool = False) -> Any:
+    def slow(self: OpenVINOBackend, crops: Any, attention: bool = False, ahead: bool = False) -> Any:
         time.sleep(0.4)
-        return submit(self, crops, attention)
+        return submit(self, crops, attention, ahead)
 
     monkeypatch.setattr(OpenVINOBackend, "submit", slow)
     window = open_window()
