@@ -194,3 +194,20 @@ def test_a_bundle_says_whether_it_looks_twice(tmp_path: Path, walker: np.ndarray
             scores.append(estimator(walker, boxes=box).scores)
     np.testing.assert_array_equal(scores[0], scores[1])
     assert np.abs(scores[0] - scores[2]).max() > 0
+
+
+@pytest.mark.parametrize("boxes", [None, [[[10, 10, 40, 80]]] * 2])
+def test_several_images_want_most_people_a_second_and_one_its_answer(
+    estimator: PoseEstimator, monkeypatch: pytest.MonkeyPatch, boxes: Any
+) -> None:
+    started, told = estimator.backend.submit, []
+
+    def submit(crops: np.ndarray, attention: bool = False, ahead: bool = False) -> Any:
+        told.append(ahead)
+        return started(crops, attention, ahead)
+
+    monkeypatch.setattr(estimator.backend, "submit", submit)
+    images = [np.zeros((120, 90, 3), np.uint8)] * 2
+    estimator.batch(images, boxes)
+    estimator(images[0], None if boxes is None else boxes[0])
+    assert told == [True, True, False]

@@ -180,7 +180,7 @@ class PoseEstimator(Closeable):
             return self.top_down.submit(image, *self.detector(image), ahead=ahead)
         given = check_boxes(boxes, image.shape[:2])
         if box_scores is None:
-            return self.top_down.submit(image, given, None)
+            return self.top_down.submit(image, given, None, ahead=ahead)
         scores = as_numbers(box_scores, np.float32, "box_scores")
         if scores.shape != (len(given),) and (scores.size or len(given)):
             raise InputError(f"box_scores has shape {scores.shape}, not ({len(given)},): give one for each box")
