@@ -147,7 +147,7 @@ def test_two_outputs_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "x").mkdir()
     (tmp_path / "linked").symlink_to("x")
     for pair in ((one, other), (other, one)):
-        with pytest.raises(InputError, match="are one file|is a folder"):
+        with pytest.raises(InputError, match=r"are one file|is a folder"):
             check_outputs(pair, [])
 
 
