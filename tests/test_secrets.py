@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from transpose_sdk.cli.main import main
 from transpose_sdk.errors import SourceError, TransposeError
+from transpose_sdk.media.sinks import JsonSink
 from transpose_sdk.media.sources import open_source
+from transpose_sdk.skeletons import COCO17
 from transpose_sdk.without_secrets import has_secrets, without_secrets
 
 
@@ -101,6 +103,16 @@ def test_errors_and_commands_tell_no_secret(capsys: pytest.CaptureFixture[str]) 
             assert main(command) == 2
             captured = capsys.readouterr()
             assert "S3cret" not in captured.out + captured.err
+
+
+def test_documents_tell_no_secret(tmp_path: Path) -> None:
+    address = "rtsp://admin:S3cret@10.0.0.5/x"
+    for source in (address, {"name": address, "kind": "camera"}, {"kind": "camera"}):
+        with JsonSink(tmp_path / "o.json", source=source, model="m", skeleton=COCO17):
+            pass
+        document = (tmp_path / "o.json").read_text()
+        assert "S3cret" not in document
+        assert json.loads(document)["source"].get("name") in (None, "rtsp://***@10.0.0.5/x")
 
 
 def test_the_viewer_keeps_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

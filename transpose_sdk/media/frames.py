@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from transpose_sdk.checks.numbers import is_whole
 from transpose_sdk.errors import InputError
+from transpose_sdk.without_secrets import without_secrets
 
 # The rate assumed where nothing states one: an image folder, an iterable of arrays without times.
 DEFAULT_FPS = 30.0
@@ -83,7 +84,7 @@ def source_record(source: Source) -> dict[str, Any]:
     """The "source" of the JSON document."""
     width, height = source.size or (None, None)
     return {
-        "name": source.name,
+        "name": without_secrets(source.name),
         "kind": source.kind,
         "fps": source.fps,
         "frame_count": source.frame_count,

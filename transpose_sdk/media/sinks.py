@@ -17,6 +17,7 @@ from transpose_sdk.errors import SinkError
 from transpose_sdk.media.files import FileSink, PosedFrame, Sink, growing_file, sink_errors, write_whole
 from transpose_sdk.media.pictures import ImageSink, VideoSink
 from transpose_sdk.skeletons import Skeleton
+from transpose_sdk.without_secrets import without_secrets
 
 __all__ = [
     "CocoSink", "CsvSink", "ImageSink", "JsonLinesSink", "JsonSink", "MotSink", "OpenPoseSink", "PosedFrame", "Sink",
@@ -66,7 +67,7 @@ class JsonSink(FileSink):
 
         Args:
             path: Where to: a path, or an open binary stream such as sys.stdout.buffer, which is left open.
-            source: What the frames come from (name, kind, fps, ...), or its name alone.
+            source: What the frames come from (name, kind, fps, ...), or its name alone; an address without its secrets.
             model: What the poses come from (name, device, precision, ...), or its name alone.
             skeleton: The keypoints' names and edges.
 
@@ -75,7 +76,7 @@ class JsonSink(FileSink):
         """
         head: dict[str, Any] = {
             "schema": SCHEMA,
-            "source": {"name": source} if isinstance(source, str) else dict(source),
+            "source": {"name": without_secrets(source)} if isinstance(source, str) else _named(source),
             "model": {"name": model} if isinstance(model, str) else dict(model),
             "skeleton": {"names": list(skeleton.names), "edges": [list(edge) for edge in skeleton.edges]},
             "frames": [],
@@ -234,6 +235,12 @@ class MotSink(FileSink):
     def close(self) -> None:
         """Close the file. Harmless when called again."""
         self._file.close()
+
+
+def _named(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A source's record without the secrets of its name."""
+    name = source.get("name")
+    return {**source, "name": without_secrets(name)} if isinstance(name, str) else dict(source)
 
 
 def _dumps(value: object) -> bytes:
