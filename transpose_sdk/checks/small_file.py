@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 LARGEST = 4 << 30  # bytes; COCO's largest annotation file has .5 GB
 LARGEST_DESCRIPTION = 16 << 20  # of what people write: recipes, skeletons, bundle.json
@@ -21,12 +22,21 @@ def read_small(path: Path, largest: int = LARGEST) -> bytes:
     Raises:
         OSError: It cannot be read, is no regular file, or has more bytes.
     """
-    # Without waiting for a pipe's other end; the file that was looked at is the one that is read.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        if found.st_size > largest:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > largest:
             raise OSError(errno.EFBIG, f"it has more than {largest >> 20} MiB")
         return file.read()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read from, if it is a regular one: a pipe's other end is not waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is none.
+    """
+    # The file that is looked at is the one that is read, whatever becomes of the name.
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from transpose_sdk.arrays import Image
+from transpose_sdk.checks.small_file import open_regular
 from transpose_sdk.errors import SourceError
 from transpose_sdk.media.quiet import quiet_opencv
 
@@ -24,12 +25,12 @@ def is_animated(path: Path) -> bool:
     if suffix not in (".webp", ".png"):
         return False
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
     except OSError:
         return False
     if suffix == ".webp":  # a flag of the extended header (developers.google.com/speed/webp/docs/riff_container)
-        return head[:4] == b"RIFF" and head[12:16] == b"VP8X" and bool(head[20] & 2)
+        return head[:4] == b"RIFF" and head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 2)
     return head[:4] == b"\x89PNG" and b"acTL" in head.split(b"IDAT")[0]
 
 
