@@ -248,6 +248,19 @@ def test_both_int8_graphs_run_and_carry_their_proof(network: TransPose, drawn: P
         assert report["attention"] > 0.9
     quantized = onnx.load(bundle.graph("onnx_int8").path).graph
     assert [node.op_type for node in quantized.node].count("QuantizeLinear") > 10
+    # Nothing is rounded that no quantized layer takes: a layer's output before its activation, softmax or sum.
+    makers = {output: node for node in quantized.node for output in node.output}
+    takers: dict[str, set[str]] = {}
+    for node in quantized.node:
+        for name in node.input:
+            takers.setdefault(name, set()).add(node.op_type)
+    rounded = [
+        node.output[0]
+        for node in quantized.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in makers  # by a node, and not a stored weight
+    ]
+    assert len(rounded) > 10
+    assert all(takers[name] & {"Conv", "ConvTranspose", "MatMul", "Gemm"} for name in rounded)
     # Beyond 64 the products saturate on processors without VNNI, which this one need not be.
     arrays = [onnx.numpy_helper.to_array(tensor) for tensor in quantized.initializer]
     for widest in (

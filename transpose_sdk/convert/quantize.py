@@ -33,6 +33,7 @@ from transpose_sdk.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)
 
+QUANTIZED_KINDS = ["Conv", "ConvTranspose", "MatMul", "Gemm"]  # of layers in ONNX graphs
 QUICK = 32  # people for finding the sensitive layers
 
 Crops = NDArray[np.uint8]
@@ -157,7 +158,7 @@ def quantize_onnx(graph: Path, calibration: Crops, judge: Judge, path: Path) -> 
                 target,
                 _Reader(calibration[:QUICK] if quick else calibration),
                 quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=["Conv", "ConvTranspose", "MatMul", "Gemm"],
+                op_types_to_quantize=QUANTIZED_KINDS,
                 per_channel=True,
                 reduce_range=True,
                 # TensorRT knows symmetric INT8 only, and biases in floating point.
@@ -168,6 +169,9 @@ def quantize_onnx(graph: Path, calibration: Crops, judge: Judge, path: Path) -> 
                     "ActivationSymmetric": True,
                     "WeightSymmetric": True,
                     "QuantizeBias": False,
+                    # What a layer gives is rounded where the next one takes it, not before its activation or sum:
+                    # TP-L, quantized as a whole, drifts by 11.3 px on 24 people instead of by 14.0.
+                    "OpTypesToExcludeOutputQuantization": QUANTIZED_KINDS,
                     # Means of the crops' extremes: measured on TP-M, 20 % less drift than the extremes of all crops.
                     "CalibMovingAverage": True,
                 },
