@@ -26,8 +26,9 @@ from transpose_sdk.backends.choose import open_backend, parse_device
 from transpose_sdk.backends.openvino import CropsInFlight
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles import probe as probes
-from transpose_sdk.bundles.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.bundles.bundle import Bundle, open_bundle
 from transpose_sdk.bundles.probe import Limits, Probe, check
+from transpose_sdk.disk.digest import file_digest
 from transpose_sdk.errors import BackendError, BundleError, MissingDependencyError
 from transpose_sdk.estimator import PoseEstimator
 

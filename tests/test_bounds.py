@@ -23,14 +23,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from transpose_sdk.bundles.bundle import ASSETS, DEFAULT_MODEL, FILE, SCHEMA, file_digest, open_bundle
+from transpose_sdk.bundles.bundle import ASSETS, DEFAULT_MODEL, FILE, SCHEMA, open_bundle
 from transpose_sdk.bundles.external_data import external_files
 from transpose_sdk.bundles.installed import installed
 from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.checks.small_file import read_small
 from transpose_sdk.cli.main import main
+from transpose_sdk.disk.digest import file_digest
+from transpose_sdk.disk.kept_file import is_sound, keep
 from transpose_sdk.errors import BundleError, CheckpointError, DataError, InputError, SourceError, TransposeError
-from transpose_sdk.kept_file import is_sound, keep
 from transpose_sdk.media.image_file import read_image
 from transpose_sdk.media.image_size import image_size
 from transpose_sdk.media.sources import open_source

@@ -92,7 +92,7 @@ def test_a_damaged_cache_of_machine_code_is_made_again(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows users have a home")
 def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transpose_sdk import user_folder
+    from transpose_sdk.disk import user_folder
 
     def nowhere() -> Path:
         raise RuntimeError("Could not determine home directory.")

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundles.bundle import ASSETS, file_digest, kind_of, named_folders, open_bundle
+from transpose_sdk.bundles.bundle import ASSETS, kind_of, named_folders, open_bundle
 from transpose_sdk.bundles.probe import Probe, check
 from transpose_sdk.cli.main import main
 from transpose_sdk.diagnostics import doctor
+from transpose_sdk.disk.digest import file_digest
 
 
 @pytest.fixture(autouse=True)

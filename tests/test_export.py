@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from transpose_sdk.attention import dependency_rows
 from transpose_sdk.backend import Outputs
 from transpose_sdk.backends.openvino import OpenVINOBackend
-from transpose_sdk.bundles.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.bundles.bundle import Bundle, open_bundle
 from transpose_sdk.bundles.probe import LIMITS, Limits, Probe, ProbeReport, check, limits_for, row_correlations
 from transpose_sdk.cli.main import main
+from transpose_sdk.disk.digest import file_digest
 from transpose_sdk.errors import BundleError, CheckpointError, InputError
 
 torch = pytest.importorskip("torch", reason="exporting needs torch: pip install transpose-sdk[convert]")

@@ -20,10 +20,11 @@ from transpose_sdk.backend import Backend
 from transpose_sdk.backends import choose, fastest
 from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundles import probe as probes
-from transpose_sdk.bundles.bundle import Bundle, file_digest, open_bundle
+from transpose_sdk.bundles.bundle import Bundle, open_bundle
 from transpose_sdk.bundles.probe import Limits
 from transpose_sdk.cli.main import main
 from transpose_sdk.diagnostics import doctor
+from transpose_sdk.disk.digest import file_digest
 from transpose_sdk.errors import BackendError, BundleError
 from transpose_sdk.estimator import PoseEstimator
 

@@ -36,8 +36,9 @@ FLOORS = (
     ("attention", "oks"),
     ("crops", "decoding", "skeletons", "scores"),
     # The ground.
-    ("checks", "backend", "closeable", "whole_file", "user_folder"),
+    ("checks", "backend", "compiled", "lifetime", "disk"),
     ("arrays", "errors"),
+    ("without_secrets",),
 )
 VOCABULARY = ("signals", "dependency", "boxes", "poses", "attention", "oks", "crops", "decoding", "skeletons", "scores")
 FLOOR = {name: number for number, names in enumerate(reversed(FLOORS)) for name in names}

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from transpose_sdk.backends.choose import open_backend
-from transpose_sdk.bundles.bundle import file_digest, open_bundle
+from transpose_sdk.bundles.bundle import open_bundle
 from transpose_sdk.bundles.official import OFFICIAL, OfficialCheckpoint, fetch
 from transpose_sdk.cli.main import main
+from transpose_sdk.disk.digest import file_digest
 from transpose_sdk.errors import CheckpointError, InputError
 
 

@@ -23,11 +23,11 @@ import pytest
 from transpose_sdk.bundles.bundle import ASSETS, DEFAULT_MODEL
 from transpose_sdk.cli.main import main
 from transpose_sdk.cli.outputs import Output, check_outputs
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.media.files import write_whole
 from transpose_sdk.media.sinks import CsvSink, JsonSink, MotSink
 from transpose_sdk.skeletons import COCO17
-from transpose_sdk.whole_file import whole_file
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "import sys; from transpose_sdk.cli.main import main; sys.exit(main())"]

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from transpose_sdk.whole_file import whole_file
+from transpose_sdk.disk.whole_file import whole_file
 
 
 def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path: Path) -> None:

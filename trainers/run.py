@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import CheckpointError, DataError, first_line
 from transpose_sdk.models import TransPose, create_model
 from transpose_sdk.models.preprocessing import Preprocessing
 from transpose_sdk.skeletons import COCO17, Skeleton
-from transpose_sdk.whole_file import whole_file
 
 from .frozen_stem import FrozenStem, frozen_stem
 from .initialisation import freeze, initialise, parameter_groups

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import CheckpointError
-from transpose_sdk.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import BackendError
-from transpose_sdk.process_end import fork_remedy
+from transpose_sdk.lifetime.process_end import fork_remedy
 
 Array = TypeVar("Array")
 

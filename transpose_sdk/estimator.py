@@ -17,11 +17,11 @@ from transpose_sdk.backends.choose import open_backend
 from transpose_sdk.bundles.bundle import DEFAULT_MODEL, Bundle, open_bundle
 from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.checks.numbers import as_numbers
-from transpose_sdk.closeable import Closeable
 from transpose_sdk.crops import check_boxes
 from transpose_sdk.dependency import AttentionMode, DependencyArea, attention_areas, check_person
 from transpose_sdk.detectors import Detector, open_detector
 from transpose_sdk.errors import BackendError, InputError
+from transpose_sdk.lifetime.closeable import Closeable
 from transpose_sdk.poses import Poses
 from transpose_sdk.scores import DEFAULT_MAPS
 from transpose_sdk.topdown import PosesInFlight, TopDown, without_duplicates

@@ -26,9 +26,9 @@ from transpose_sdk.crops import (
     warp_crops,
 )
 from transpose_sdk.decoding import decode_dark
+from transpose_sdk.lifetime.process_end import working
 from transpose_sdk.oks import oks_nms
 from transpose_sdk.poses import Poses, chosen
-from transpose_sdk.process_end import working
 from transpose_sdk.scores import ScoreMaps, person_scores
 from transpose_sdk.skeletons import Skeleton
 

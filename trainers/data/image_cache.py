@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.arrays import Image
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import DataError
 from transpose_sdk.media.image_file import read_annotated, size_warning
-from transpose_sdk.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from transpose_sdk.checks.typed import MismatchError, typed
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import DataError
-from transpose_sdk.whole_file import whole_file
 
 INPUT_SIZE = (224, 320)
 

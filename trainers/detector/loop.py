@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.detectors.person import decode_person
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import CheckpointError, TrainingError
 from transpose_sdk.models.picodet import PicoDet
 from transpose_sdk.models.preprocessing import Preprocessing
-from transpose_sdk.whole_file import whole_file
 
 from ..state import check_settings
 from .config import DetectorConfig

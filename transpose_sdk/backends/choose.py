@@ -27,8 +27,8 @@ from transpose_sdk.backends.fastest import QUANTIZED, Choice, recall_choice, tak
 from transpose_sdk.backends.openvino import OpenVINOBackend
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.checks.ranges import COUNT
+from transpose_sdk.disk.user_folder import compiled_folder
 from transpose_sdk.errors import BackendError, BundleError, InputError, MissingDependencyError
-from transpose_sdk.user_folder import compiled_folder
 
 # Module and class of a runtime, and the extra that brings what it imports.
 RUNTIMES = {

@@ -18,8 +18,8 @@ from transpose_sdk.backends.remembered import dependencies, recall, remember
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.bundles.probe import Probe
 from transpose_sdk.checks.typed import MismatchError, typed
+from transpose_sdk.disk.user_folder import timed_folder
 from transpose_sdk.errors import BackendError
-from transpose_sdk.user_folder import timed_folder
 
 QUANTIZED = "int8"
 # INT8 is taken from this share of FP16's time on: its joints are farther from FP32, so it has to give something for

@@ -11,8 +11,8 @@ from transpose_sdk.backend import Backend
 from transpose_sdk.backends.remembered import dependencies, recall, remember
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.bundles.probe import Probe, check
+from transpose_sdk.disk.user_folder import verified_folder
 from transpose_sdk.errors import BackendError
-from transpose_sdk.user_folder import verified_folder
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 from transpose_sdk.bundles.bundle import Bundle
+from transpose_sdk.disk.kept_file import is_sound, keep
+from transpose_sdk.disk.user_folder import compiled_folder
 from transpose_sdk.errors import MissingDependencyError
-from transpose_sdk.kept_file import is_sound, keep
-from transpose_sdk.user_folder import compiled_folder
 
 log = logging.getLogger(__name__)
 

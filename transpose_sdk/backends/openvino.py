@@ -24,7 +24,7 @@ from transpose_sdk.backend import Arrays, Outputs, closed_error, forked_error
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle
 from transpose_sdk.errors import BackendError, last_line
-from transpose_sdk.process_end import is_forked
+from transpose_sdk.lifetime.process_end import is_forked
 
 DEVICES = ("AUTO", "CPU", "GPU", "NPU")
 # By preference where the caller states no precision and INT8 is not known to be faster. FP16 weights are calculated in

@@ -17,7 +17,7 @@ from typing import Any
 
 from transpose_sdk.backends.openvino_core import CORE
 from transpose_sdk.bundles.bundle import Bundle
-from transpose_sdk.whole_file import whole_file
+from transpose_sdk.disk.whole_file import whole_file
 
 # Caps the instructions that OpenVINO uses, so that the same processor gives other answers in other times.
 CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")

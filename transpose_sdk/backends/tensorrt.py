@@ -24,9 +24,10 @@ from transpose_sdk.backends.half import cast_pixels, to_half
 from transpose_sdk.backends.nvidia_driver import driver_version
 from transpose_sdk.backends.onnx_graph import onnx_graph
 from transpose_sdk.backends.pytorch import find_torch_device
-from transpose_sdk.bundles.bundle import Bundle, file_digest
+from transpose_sdk.bundles.bundle import Bundle
+from transpose_sdk.disk.digest import file_digest
+from transpose_sdk.disk.kept_file import is_sound, keep
 from transpose_sdk.errors import BackendError, first_line
-from transpose_sdk.kept_file import is_sound, keep
 
 GRAPHS = {"fp16": "onnx", "int8": "onnx_int8", "fp32": "onnx"}
 SIZES = (1, 2, 4, 8)  # each costs building time, some seconds to a minute

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.backend import Arrays, Outputs, closed_error, forked_error
-from transpose_sdk.process_end import is_forked
+from transpose_sdk.lifetime.process_end import is_forked
 
 
 class _Job(NamedTuple):

@@ -6,7 +6,6 @@ bundle.json states.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -20,12 +19,13 @@ from transpose_sdk.bundles.external_data import external_files
 from transpose_sdk.checks.numbers import is_whole
 from transpose_sdk.checks.small_file import LARGEST_DESCRIPTION, read_small
 from transpose_sdk.checks.typed import MismatchError, typed
-from transpose_sdk.errors import BundleError, InputError
+from transpose_sdk.disk.digest import file_digest
+from transpose_sdk.disk.user_folder import models_folder
+from transpose_sdk.errors import BundleError
 from transpose_sdk.models.variant import Variant
 from transpose_sdk.scores import ScoreMaps
 from transpose_sdk.signals import OcclusionRule
 from transpose_sdk.skeletons import Skeleton
-from transpose_sdk.user_folder import models_folder
 
 LARGEST_SIDE = 4096  # px of an input; the networks have 128 to 640
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
@@ -276,15 +276,6 @@ def read_bundle(folder: Path, description: Mapping[str, Any]) -> Bundle:
     return replace(bundle, description=description)
 
 
-def check_name(name: str) -> None:
-    """Raise InputError where a bundle cannot be called so."""
-    if not re.match(NAME, name):
-        raise InputError(
-            f"{name!r} is no name for a bundle: give a plain word of up to 100 letters, digits, -, _, . and +, such as "
-            "tp_r_a4"
-        )
-
-
 def bundle_names(kind: str) -> list[str]:
     """Names of the bundles of a kind that come with the package or were imported."""
     return [folder.stem for folder in named_folders(ASSETS) + named_folders(models_folder()) if kind_of(folder) == kind]
@@ -311,15 +302,6 @@ def kind_of(folder: Path) -> str | None:
         return str(_read_description(folder).get("kind"))
     except BundleError:
         return None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _is_xml(path: Path) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transpose_sdk.bundles.bundle import ASSETS, Bundle, kind_of, named_folders, open_bundle
+from transpose_sdk.disk.user_folder import models_folder
 from transpose_sdk.errors import BundleError
-from transpose_sdk.user_folder import models_folder
 
 
 @dataclass(frozen=True)

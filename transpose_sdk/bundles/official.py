@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transpose_sdk.bundles.bundle import file_digest
+from transpose_sdk.disk.digest import file_digest
+from transpose_sdk.disk.user_folder import checkpoints_folder
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import CheckpointError, InputError, MissingDependencyError
-from transpose_sdk.user_folder import checkpoints_folder
-from transpose_sdk.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 

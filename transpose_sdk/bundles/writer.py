@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transpose_sdk.bundles.bundle import FILE, SCHEMA, Bundle, file_digest, read_bundle
-from transpose_sdk.whole_file import whole_file
+from transpose_sdk.bundles.bundle import FILE, NAME, SCHEMA, Bundle, read_bundle
+from transpose_sdk.disk.digest import file_digest
+from transpose_sdk.disk.whole_file import whole_file
+from transpose_sdk.errors import InputError
 
 
 def write_bundle(folder: Path, description: Mapping[str, Any], files: Path) -> None:
@@ -58,6 +61,15 @@ def amend_bundle(bundle: Bundle, **entries: Any) -> None:
     read_bundle(bundle.folder, content)
     with whole_file(bundle.folder / FILE) as unfinished:
         unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def check_name(name: str) -> None:
+    """Raise InputError where a bundle cannot be called so."""
+    if not re.match(NAME, name):
+        raise InputError(
+            f"{name!r} is no name for a bundle: give a plain word of up to 100 letters, digits, -, _, . and +, such as "
+            "tp_r_a4"
+        )
 
 
 def _put(new: Path, folder: Path) -> None:

@@ -36,7 +36,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @dataclass
-class _State:
+class _Signals:
     """Of the process's one main thread.
 
     Attributes:
@@ -52,7 +52,7 @@ class _State:
     lost: int | None = None
 
 
-_state = _State()
+_state = _Signals()
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def interrupts_kept() -> Iterator[None]:
     """
     global _state
     usual_hook = sys.unraisablehook
-    owner, _state = os.getpid(), _State()
+    owner, _state = os.getpid(), _Signals()
 
     def stop(signum: int, _: FrameType | None) -> None:
         if os.getpid() != owner:  # a forked child, whose parent's business this is

@@ -12,9 +12,9 @@ from typing import Any
 
 import openvino as ov
 
-from transpose_sdk.bundles.bundle import SUFFIX, check_name
+from transpose_sdk.bundles.bundle import SUFFIX
 from transpose_sdk.bundles.probe import Probe
-from transpose_sdk.bundles.writer import write_bundle
+from transpose_sdk.bundles.writer import check_name, write_bundle
 from transpose_sdk.checks.folders import require_writable
 from transpose_sdk.convert.parity import compare
 from transpose_sdk.convert.people import People, annotated_people, detected_people

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transpose_sdk.bundles.bundle import ASSETS, SUFFIX, check_name, file_digest
+from transpose_sdk.bundles.bundle import ASSETS, SUFFIX
 from transpose_sdk.bundles.official import OFFICIAL
+from transpose_sdk.bundles.writer import check_name
 from transpose_sdk.convert.export import TARGETS, check_folder, export_bundle
+from transpose_sdk.disk.digest import file_digest
+from transpose_sdk.disk.user_folder import models_folder
 from transpose_sdk.errors import CheckpointError, InputError
-from transpose_sdk.user_folder import models_folder
 
 
 def import_checkpoint(

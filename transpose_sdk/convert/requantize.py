@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from transpose_sdk.backends.openvino_core import CORE
-from transpose_sdk.bundles.bundle import Bundle, check_name, open_bundle
+from transpose_sdk.bundles.bundle import Bundle, open_bundle
 from transpose_sdk.bundles.probe import Probe
-from transpose_sdk.bundles.writer import write_bundle
+from transpose_sdk.bundles.writer import check_name, write_bundle
 from transpose_sdk.convert.export import CalibrationData, check_folder
 from transpose_sdk.convert.quantize import Judge, quantize_graphs
 from transpose_sdk.convert.runners import run_graph

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transpose_sdk.errors import DetectorError
-from transpose_sdk.process_end import fork_remedy, is_forked
+from transpose_sdk.lifetime.process_end import fork_remedy, is_forked
 
 Detections = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (N, 4) x, y, w, h in pixels; scores (N,)
 

@@ -21,7 +21,7 @@ from transpose_sdk.checks.images import to_bgr
 from transpose_sdk.detectors.detector import Detections, closed_error, require_own_process
 from transpose_sdk.detectors.letterbox import Letterbox, to_image
 from transpose_sdk.errors import DetectorError, last_line
-from transpose_sdk.process_end import is_forked, working
+from transpose_sdk.lifetime.process_end import is_forked, working
 
 Decode = Callable[[list[NDArray[np.generic]], tuple[int, int], float], Detections]
 

@@ -23,7 +23,7 @@ from transpose_sdk.detectors.graph import (
 )
 from transpose_sdk.detectors.nms import non_maximum_suppression, vote
 from transpose_sdk.errors import DetectorError
-from transpose_sdk.process_end import is_forked, working
+from transpose_sdk.lifetime.process_end import is_forked, working
 
 VOTERS = 0.65  # IoU from which another cell's box has a say in where a person's lies
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from transpose_sdk.crops import apply_affine, invert_affines
 from transpose_sdk.dependency import DependencyArea, Threshold
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.drawing.annotator import PoseAnnotator
 from transpose_sdk.drawing.overlay import DEFAULT_THRESHOLD, draw_star, paint_area, palette
 from transpose_sdk.errors import InputError, SinkError
 from transpose_sdk.poses import Poses
-from transpose_sdk.whole_file import whole_file
 
 PIXELS = 360  # width of a panel's picture
 OUTSIDE = (238, 238, 238)  # of the image, where the crop reaches beyond it

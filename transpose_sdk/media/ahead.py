@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from transpose_sdk.closeable import Closeable
+from transpose_sdk.lifetime.closeable import Closeable
 
 Item = TypeVar("Item")
 

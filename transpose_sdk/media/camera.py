@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError
+from transpose_sdk.lifetime.closeable import Closeable
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame
 from transpose_sdk.media.quiet import quiet_opencv
 from transpose_sdk.media.reopening import reopened

@@ -13,9 +13,9 @@ from typing import IO, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import SinkError
 from transpose_sdk.poses import Poses
-from transpose_sdk.whole_file import whole_file
 
 SinkType = TypeVar("SinkType", bound="FileSink")
 

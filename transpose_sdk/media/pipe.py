@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import SourceError
+from transpose_sdk.lifetime.closeable import Closeable
 
 HEARTBEAT_MS = 100  # how soon a reader notices that it is closed
 

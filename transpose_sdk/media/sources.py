@@ -16,8 +16,8 @@ from urllib.request import url2pathname
 import numpy as np
 
 from transpose_sdk.checks.images import to_bgr
-from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError, SourceError, TransposeError
+from transpose_sdk.lifetime.closeable import Closeable
 from transpose_sdk.media.animated import animated_webp, is_animated
 from transpose_sdk.media.camera import CameraSource
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, Source, SourceFrame, iterating

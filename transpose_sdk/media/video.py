@@ -15,8 +15,8 @@ from av import FFmpegError, VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from transpose_sdk.arrays import Image
-from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import SourceError
+from transpose_sdk.lifetime.closeable import Closeable
 from transpose_sdk.media.ahead import Ahead
 from transpose_sdk.media.decoder import Decoder, is_network
 from transpose_sdk.media.frames import DEFAULT_FPS, FrameClock, FrameRange, SourceFrame

@@ -21,23 +21,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from transpose_sdk.checks.typed import MismatchError, typed
+from transpose_sdk.disk.whole_file import whole_file
 from transpose_sdk.errors import CheckpointError, InputError, first_line
-from transpose_sdk.models.create import VARIANTS, build_model
+from transpose_sdk.models.create import build_model
 from transpose_sdk.models.encoder import resize_table, sine_table
+from transpose_sdk.models.guessed import guess_grid, guess_variant, is_sine
 from transpose_sdk.models.transpose import TransPose
 from transpose_sdk.models.variant import Variant
 from transpose_sdk.skeletons import SKELETONS, Skeleton
-from transpose_sdk.whole_file import whole_file
 
 _FORMAT = "transpose-sdk/checkpoint/1"
 _SHOWN_NAMES = 5
-# A weight that no family before it in this order has.
-_TELLING = {
-    "h": "stage2.0.branches.0.0.conv1.weight",
-    "l": "lite_hrnet.entry.conv.weight",
-    "m16": "features.13.conv.0.weight",
-    "m": "features.0.0.weight",
-}
 
 
 def save_checkpoint(
@@ -114,7 +108,7 @@ def load_checkpoint(path: str | Path, model: TransPose | None = None) -> TransPo
         tensors = _find_state(path, tensors)
     _check_values(path, tensors)
     if model is None:
-        wanted = variant or _guess_variant(path, tensors)
+        wanted = variant or guess_variant(path, tensors)
         with torch.device("meta"):  # names and shapes, which have to be those of the file before any memory is taken
             plan = build_model(wanted)
         _require_fit(plan, tensors, path, ("pos_embedding",))
@@ -287,70 +281,6 @@ def _find_state(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
-def _guess_variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
-    """Tell a network from its names and shapes."""
-    d_model = _length(path, tensors, "reduce.weight", 4)
-    ffn = _length(path, tensors, "global_encoder.layers.0.linear1.weight", 2)
-    keypoints = _length(path, tensors, "final_layer.weight", 4)
-    layers = len({name.split(".")[2] for name in tensors if name.startswith("global_encoder.layers.")})
-    family = next((family for family, name in _TELLING.items() if name in tensors), "r")
-    numbers: dict[str, Any] = {"layers": layers, "d_model": d_model, "ffn": ffn, "keypoints": keypoints}
-    if family == "h":
-        numbers["stem_width"] = _length(path, tensors, "stage2.0.branches.0.0.conv1.weight", 4)
-    elif "deconv_layers.0.weight" in tensors:
-        _length(path, tensors, "deconv_layers.0.weight", 4)
-        kernels = [value for name, value in tensors.items() if name.startswith("deconv_layers.") and value.dim() == 4]
-        numbers["head_channels"] = kernels[-1].shape[1]
-    else:
-        numbers["upsampling"] = "bilinear"
-    named = [variant for variant in VARIANTS.values() if variant.family == family]
-    # The named network with the most numbers in common lends its name, heads and the rest.
-    nearest = max(named, key=lambda variant: sum(getattr(variant, key) == value for key, value in numbers.items()))
-    if numbers.get("head_channels") == d_model:
-        numbers["head_channels"] = None
-    numbers |= _guess_position(path, tensors, nearest)
-    try:
-        return Variant.from_dict(nearest.to_dict() | numbers)
-    except InputError as error:
-        raise CheckpointError(f"{path} does not tell its network ({error}); give the model to fill") from error
-
-
-def _length(path: Path, tensors: Mapping[str, Tensor], name: str, axes: int) -> int:
-    """Length of the first axis of a weight that every network of its kind has."""
-    if name not in tensors:
-        raise CheckpointError(f"{path} has no {name!r}, so it is no TransPose; give a TransPose checkpoint")
-    if tensors[name].dim() != axes:
-        shape = list(tensors[name].shape)
-        raise CheckpointError(f"{path}: {name} has the shape {shape}, not {axes} axes; give a TransPose checkpoint")
-    return tensors[name].shape[0]
-
-
-def _guess_position(path: Path, tensors: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
-    """Tell the position embedding and the input size from the position table."""
-    if "pos_embedding" not in tensors:
-        return {"position": "none"}
-    _length(path, tensors, "pos_embedding", 3)
-    table = tensors["pos_embedding"]
-    grid = _guess_grid(table.shape[0])
-    if grid is None:
-        raise CheckpointError(f"{path} was made for an unusual input size; create the model and give it too")
-    position = "sine" if _is_sine(table, grid) else "learnable"
-    return {"position": position, "input_size": (grid[0] * variant.stride, grid[1] * variant.stride)}
-
-
-def _guess_grid(cells: int) -> tuple[int, int] | None:
-    """Attention grid (h, w) of a number of cells: the usual 4:3, else a square."""
-    unit = math.isqrt(cells // 12)
-    if 12 * unit * unit == cells:
-        return 4 * unit, 3 * unit
-    side = math.isqrt(cells)
-    return (side, side) if side * side == cells else None
-
-
-def _is_sine(table: Tensor, grid: tuple[int, int]) -> bool:
-    return table.shape[2] % 4 == 0 and torch.allclose(table.float(), sine_table(*grid, table.shape[2]), atol=1e-4)
-
-
 def _fit_position(tensors: dict[str, Tensor], model: TransPose, variant: Variant | None) -> None:
     """Bring the position table of another input size to the model's, or make the sine table that was left out.
 
@@ -365,9 +295,9 @@ def _fit_position(tensors: dict[str, Tensor], model: TransPose, variant: Variant
     cells, (height, width) = given.shape[0], model.grid
     scale = math.sqrt(cells / (height * width))
     same_aspect = (round(height * scale), round(width * scale))
-    grids = [variant.grid if variant else None, same_aspect, _guess_grid(cells), same_aspect[::-1]]
+    grids = [variant.grid if variant else None, same_aspect, guess_grid(cells), same_aspect[::-1]]
     possible = [grid for grid in grids if grid is not None and grid[0] * grid[1] == cells]
-    if model.variant.position == "sine" and any(_is_sine(given, grid) for grid in possible):
+    if model.variant.position == "sine" and any(is_sine(given, grid) for grid in possible):
         tensors["pos_embedding"] = sine_table(height, width, model.variant.d_model)
     elif model.variant.position == "learnable" and possible and possible[0] != model.grid:
         tensors["pos_embedding"] = resize_table(given.float(), possible[0], model.grid)

@@ -20,8 +20,8 @@ import numpy as np
 
 from transpose_sdk.errors import BackendError, SourceError, TransposeError
 from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.lifetime.process_end import fork_remedy, is_forked
 from transpose_sdk.media.frames import Source, SourceFrame, iterating
-from transpose_sdk.process_end import fork_remedy, is_forked
 from transpose_sdk.stream.channel import Channel, Closed
 from transpose_sdk.stream.detection import BoxFinder, Candidates
 from transpose_sdk.stream.frame import Frame, Latency

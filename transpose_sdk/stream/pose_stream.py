@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Iterator
 from typing import Literal, get_args
 
-from transpose_sdk.closeable import Closeable
 from transpose_sdk.errors import InputError
 from transpose_sdk.estimator import PoseEstimator
+from transpose_sdk.lifetime.closeable import Closeable
 from transpose_sdk.media.sources import SourceSpec, open_source
 from transpose_sdk.stream.channel import Closed
 from transpose_sdk.stream.detection import BoxFinder, DetectionOptions

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 
-from transpose_sdk.closeable import Closeable
+from transpose_sdk.lifetime.closeable import Closeable
 from transpose_sdk.media.frames import Source, SourceFrame
 
 STILL_TIME = 1.0  # seconds that each of several images is shown

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from transpose_sdk.whole_file import whole_file
+from transpose_sdk.disk.whole_file import whole_file
 
 
 def is_sound(path: Path) -> bool:
