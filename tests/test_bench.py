@@ -51,7 +51,7 @@ def test_the_work_is_what_the_stream_gives_network_and_detector(estimator: PoseE
     with PoseStream(walk(), estimator, smooth=False) as stream:
         last = list(stream)[-1].poses
     heatmaps = estimator.backend.infer(work.crops[-1]).heatmaps
-    np.testing.assert_allclose(np.sort(heatmaps.max(axis=(2, 3))), np.sort(last.scores), atol=1e-3)
+    np.testing.assert_allclose(np.sort(heatmaps.max(axis=(2, 3))), np.sort(last.raw_scores), atol=1e-3)
 
 
 class SlowDetector(BlobDetector):

@@ -133,7 +133,7 @@ def test_a_bundle_and_its_checkpoint_give_the_same_signals(
         (["--threshold", "much"], ["no threshold 'much'", "0.01"]),
         (["--out", "figure.doc"], ["figure.doc", ".png"]),
         (["--model", "no_such_model"], ["no_such_model"]),
-        (["--json", "missing/out.json"], ["missing/out.json"]),
+        (["--json", "picture.png/out.json"], ["picture.png/out.json"]),
     ],
 )
 def test_errors_are_one_sentence(

@@ -60,16 +60,6 @@ class Graph:
         Raises:
             BundleError: A file is missing or is not the one that was exported.
         """
-        needed = {self.path.name, self.path.with_suffix(".bin").name if self.path.suffix == ".xml" else self.path.name}
-        try:
-            if self.path.suffix == ".onnx" and self.path.is_file():
-                needed |= external_files(self.path)
-            if self.path.suffix == ".xml" and self.path.is_file() and not _is_xml(self.path):
-                raise ValueError("it does not begin as XML")  # whatever else it is may read other files
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{self.path} is no graph of its kind ({error}): get the bundle again") from None
-        if missing := sorted(needed - set(self.sha256)):
-            raise BundleError(f"{self.path.parent} states no SHA-256 for {missing[0]}: export or download it again")
         for name, digest in self.sha256.items():
             file = self.path.parent / name
             if not file.is_file():
@@ -80,6 +70,16 @@ class Graph:
                 raise BundleError(f"cannot read {file} ({error.strerror or error}): check its permission") from None
             if found != digest:
                 raise BundleError(f"{file} is not the file that was exported (SHA-256 differs): get the bundle again")
+        needed = {self.path.name, self.path.with_suffix(".bin").name if self.path.suffix == ".xml" else self.path.name}
+        try:
+            if self.path.suffix == ".onnx" and self.path.is_file():
+                needed |= external_files(self.path)
+            if self.path.suffix == ".xml" and self.path.is_file() and not _is_xml(self.path):
+                raise ValueError("it does not begin as XML")  # whatever else it is may read other files
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{self.path} is no graph of its kind ({error}): get the bundle again") from None
+        if missing := sorted(needed - set(self.sha256)):
+            raise BundleError(f"{self.path.parent} states no SHA-256 for {missing[0]}: export or download it again")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 where a bundle does not run with the right answers even for a user who leaves device and precision open.
 
+    Raises:
+        BundleError: There is no bundle of a name that was given.
     """
     import logging
 
@@ -44,29 +47,39 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examine(name: str) -> bool:
-    """Report on one bundle; whether its default path works."""
-    from transpose_sdk.bundles.bundle import open_bundle
+    """Report on one bundle; whether its default path works.
+
+    Raises:
+        BundleError: There is none of the name. One that is damaged is a line of the report.
+    """
+    from transpose_sdk.bundles.bundle import named_bundle, open_bundle
     from transpose_sdk.diagnostics import doctor
-    from transpose_sdk.errors import TransposeError
+    from transpose_sdk.errors import BundleError, TransposeError
 
     write = sys.stdout.write
     try:
         bundle = open_bundle(name, "pose")
-        write(f"\n{bundle.name} ({bundle.folder})\n")
-        write(_line("device", "precision", "state", "score", "mean px", "max px", "ms 1", "ms/8", ""))
+    except BundleError as error:
+        if named_bundle(name) is None and not Path(name).is_dir():
+            raise
+        write(f"\n{name}: fails: {error}\n")
+        return False
+    write(f"\n{bundle.name} ({bundle.folder})\n")
+    write(_line("device", "precision", "state", "score", "mean px", "max px", "ms 1", "ms/8", ""))
+    try:
         for finding in doctor.examine(bundle):
             write(_describe(finding))
             sys.stdout.flush()
         path = doctor.default_path(bundle)
-        write(
-            f"default: {path.device} {path.precision}, answers as in FP32; asking at the first opening takes "
-            f"{path.milliseconds:.0f} ms\n"
-        )
-        if path.choice is not None:
-            write(f"  {path.choice.reason()}\n")
     except TransposeError as error:
-        write(f"{name}: fails: {error}\n")
+        write(f"default: fails: {error}\n")
         return False
+    write(
+        f"default: {path.device} {path.precision}, answers as in FP32; asking at the first opening takes "
+        f"{path.milliseconds:.0f} ms\n"
+    )
+    if path.choice is not None:
+        write(f"  {path.choice.reason()}\n")
     return True
 
 

@@ -111,7 +111,8 @@ class TransPose(nn.Module):
     def _encode(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
         if images.dim() != 4 or images.shape[1] != 3:
             raise InputError(f"images have the shape {tuple(images.shape)}; give (N, 3, H, W)")
-        check_size((images.shape[2], images.shape[3]), self.variant.multiple)
+        # As numbers: while it is traced, a shape is made of tensors.
+        check_size((int(images.shape[2]), int(images.shape[3])), self.variant.multiple)
         stem, fine = self._features(images)
         features = self.reduce(stem)
         grid = (features.shape[2], features.shape[3])
