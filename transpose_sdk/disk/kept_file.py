@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from pathlib import Path
 
+from transpose_sdk.disk.digest import file_digest
 from transpose_sdk.disk.whole_file import whole_file
 
 
 def is_sound(path: Path) -> bool:
     """Whether a file is there and is the one that `keep` left."""
     try:
-        return path.is_file() and _record(path).read_text(encoding="ascii") == _digest(path)
+        return path.is_file() and _record(path).read_text(encoding="ascii") == file_digest(path)
     except (OSError, ValueError):
         return False
 
@@ -27,7 +27,7 @@ def keep(path: Path, made: Path) -> None:
     Raises:
         OSError: It cannot be kept.
     """
-    digest = _digest(made)
+    digest = file_digest(made)
     with contextlib.suppress(FileNotFoundError):
         _record(path).unlink()  # first: until all is written there is no record of what is there
     made.replace(path)
@@ -37,11 +37,3 @@ def keep(path: Path, made: Path) -> None:
 
 def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
