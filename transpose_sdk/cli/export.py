@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     handler = logging.StreamHandler(sys.stderr)
     logger = logging.getLogger("transpose_sdk.convert")
     logger.addHandler(handler)
+    level = logger.level
     logger.setLevel(logging.INFO)
     try:
         if Path(args.checkpoint).suffix == SUFFIX:
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             )
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
     sys.stderr.write(f"wrote {folder}\n")
     return 0
 
